@@ -1,0 +1,58 @@
+"""Metrics while a model trains: one callback class, used once for each axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from cmr_bench.evaluation import judge
+from cmr_bench.metrics.base import Metric
+from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.seeds import mix
+from cmr_bench.types import Pool
+
+
+class MetricCallback(Callback):
+    """Judges the averaged weights at each validation on `count` slices and logs under `train/<score>`.
+
+    `make_evidence(pools, model)` gives what metrics look at. The pools are small: `test` and `val` are the same
+    held-out slices, `matched` are synthetic images for their masks, `synthetic` those for training masks.
+    """
+
+    def __init__(
+        self,
+        axis: str,
+        *,
+        metrics: Mapping[str, Metric],
+        train: Pool,
+        held_out: Pool,
+        count: int,
+        steps: int,
+        make_evidence: Callable[[Mapping[str, Pool], object], Evidence],
+    ) -> None:
+        self.axis, self.metrics, self.steps, self.make_evidence = axis, dict(metrics), steps, make_evidence
+        self.train, self.held_out = spread(train, count), spread(held_out, count)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        pools = {"train": self.train, "val": self.held_out.take(slice(0, 0)), "test": self.held_out}
+        if any({"synthetic", "matched"} & set(metric.pools) for metric in self.metrics.values()):
+            for name, pool in (("synthetic", self.train), ("matched", self.held_out)):
+                seeds = torch.tensor([mix(name, i) for i in range(len(pool))])
+                images = module.sample(pool.masks, seeds=seeds, steps=self.steps)  # type: ignore[operator]
+                pools[name] = Pool(name, images, pool.masks, pool.table, pool.spacing_mm, pool.labels)
+        evidence = self.make_evidence(pools, module)
+        for _, scores, _ in judge(evidence, self.metrics):
+            for score in scores:
+                if score.value == score.value and trainer.logger is not None:
+                    trainer.logger.log_metrics({f"train/{score.name}": score.value}, trainer.global_step)
+
+
+def spread(pool: Pool, count: int) -> Pool:
+    """`count` slices at equal distances through a pool."""
+    rows = torch.linspace(0, len(pool) - 1, min(count, len(pool))).long().numpy()
+    return pool.take(rows)

@@ -1,0 +1,198 @@
+"""Configuration: where it lies, the checks that refuse a mistake before any work, and `build`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from inspect import Parameter, isclass, signature
+from pathlib import Path
+from typing import Any, get_type_hints
+
+SPECIAL = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+SCALARS: dict[Any, tuple[type, ...]] = {
+    int: (int,),
+    float: (int, float),
+    bool: (bool,),
+    str: (str,),
+}
+
+
+def conf_path() -> str:
+    """The configuration folder: inside the package in a wheel, beside it in an editable install."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "conf", here.parent / "conf"):
+        if (folder / "run.yaml").is_file():
+            return str(folder)
+    raise FileNotFoundError(f"no configuration beside {here}: install cmr_bench again")
+
+
+def build(node: Any, *without: str, **more: Any) -> Any:
+    """The object that a node with `_target_` describes; keys in `without` are left out, `more` are passed on."""
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else dict(node)
+    kept = {key: value for key, value in plain.items() if key not in without}
+    make = instantiate({**kept, "_partial_": True}, _convert_="all")
+    return make if plain.get("_partial_") and not more else make(**more)
+
+
+def plain(node: Any) -> Any:
+    """A node as nested dictionaries and lists with every reference resolved."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def check(config: Any, allowed: Mapping[str, Any]) -> None:
+    """Refuse unknown keys, wrong types and missing values anywhere in a composed configuration.
+
+    Nodes with `_target_` are held against the signature of what they name; `allowed` gives the shape of the rest:
+    a mapping of keys, or None for a node that is free or describes itself.
+
+    Raises:
+        ValueError: one line a mistake, each naming the key and the nearest right one.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise ValueError("; ".join(f"{key} is missing: give {key}=VALUE" for key in missing))
+    try:
+        tree = plain(config)
+    except OmegaConfBaseException as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+    found = [*strangers(tree, allowed), *mistakes(tree)]
+    if found:
+        raise ValueError("; ".join(found))
+
+
+def strangers(tree: Mapping[str, Any], allowed: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """Keys of the plain part of the tree that the verb does not read, and scalars of another type."""
+    for key, value in tree.items():
+        name = f"{where}{key}"
+        if key not in allowed:
+            yield unknown(name, [f"{where}{k}" for k in allowed])
+        elif isinstance(allowed[key], type):
+            if value is not None and not fits(value, allowed[key]):
+                yield f"{name} is {value!r}, not {allowed[key].__name__}"
+        elif isinstance(allowed[key], Mapping) and isinstance(value, Mapping):
+            yield from strangers(value, allowed[key], f"{name}.")
+
+
+def mistakes(node: Any, where: str = "") -> Iterator[str]:
+    """Every key or scalar that the signature behind a `_target_` does not take; nothing is built."""
+    if isinstance(node, list):
+        for i, item in enumerate(node):
+            yield from mistakes(item, f"{where}[{i}]")
+    if not isinstance(node, Mapping):
+        return
+    if "_target_" in node:
+        yield from against_signature(node, where)
+    for key, value in node.items():
+        yield from mistakes(value, f"{where}.{key}" if where else str(key))
+
+
+def against_signature(node: Mapping[str, Any], where: str) -> Iterator[str]:
+    from hydra.utils import get_object
+
+    try:
+        target = get_object(node["_target_"])
+    except Exception as error:  # an import may fail in any way; the key is what the user can mend
+        yield f"{where}._target_ names {node['_target_']}, which cannot be imported: {error}"
+        return
+    parameters = signature(target).parameters.values()
+    taken = [p.name for p in parameters if p.kind not in (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)]
+    open_ended = isclass(target) and any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
+    try:
+        hints = get_type_hints(target.__init__ if isclass(target) else target)
+    except (NameError, TypeError, AttributeError):
+        hints = {}
+    for key, value in node.items():
+        if key in SPECIAL:
+            continue
+        if key not in taken and not open_ended:
+            yield unknown(f"{where}.{key}", [f"{where}.{name}" for name in taken])
+        elif value is not None and not fits(value, hints.get(key)):
+            yield f"{where}.{key} is {value!r}, not {hints[key].__name__}"
+
+
+def fits(value: Any, hint: Any) -> bool:
+    want = SCALARS.get(hint)
+    if want is None:
+        return True
+    return isinstance(value, want) and not (isinstance(value, bool) and bool not in want)
+
+
+def unknown(name: str, right: list[str], what: str = "a key") -> str:
+    near = difflib.get_close_matches(name, right, 1, 0.5)
+    return f"{name} is not {what}" + (f": did you mean {near[0]}?" if near else f": take one of {', '.join(right)}")
+
+
+def verb(name: str, task: Callable[[Any], None]) -> None:
+    """Run a task under Hydra with conf/<name>.yaml; a user's mistake is one line and exit code 2."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    loud = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(version_base="1.3", config_path=conf_path(), config_name=name)(task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        if loud:
+            raise
+        sys.exit(f"cmr_bench: {explain(error, name)}".rstrip())
+    except (ValueError, OSError) as error:
+        if loud:
+            raise
+        sys.exit(f"cmr_bench: {error}")
+
+
+def explain(error: Exception, name: str) -> str:
+    """A refused override in one line, with the nearest key or option that exists."""
+    text = str(error)
+    key = re.search(r"Could not override '([^']+)'", text)
+    if key:
+        return unknown(key[1], list(known_keys(name)))
+    option = re.search(r"Could not find '([^']+)'", text)
+    if option and "Available options" in text:
+        group, _, choice = option[1].rpartition("/")
+        options = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
+        return unknown(f"{group}={choice}", [f"{group}={o}" for o in options], "an option")
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def known_keys(name: str) -> Iterator[str]:
+    """Every key of the verb's configuration, with the group choices given on the command line where they compose."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+
+    import hydra
+
+    choices = [word for word in sys.argv[1:] if re.fullmatch(r"[\w/@]+=[\w/]+", word)]
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_path()):
+        for overrides in (choices, []):
+            try:
+                config = hydra.compose(name, overrides)
+                break
+            except HydraException:
+                continue
+        else:
+            return
+    for path in walk(OmegaConf.to_container(config, resolve=False)):
+        yield path
+
+
+def walk(node: Any, where: str = "") -> Iterator[str]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            name = f"{where}.{key}" if where else str(key)
+            yield name
+            yield from walk(value, name)

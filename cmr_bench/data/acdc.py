@@ -1,0 +1,67 @@
+"""ACDC: Automated Cardiac Diagnosis Challenge (Bernard et al., IEEE TMI 37(11), 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cmr_bench.data.records import Reader, Record, folder, nifti
+
+LAYOUT = "patientNNN/ with Info.cfg, patientNNN_frameFF.nii.gz and _gt.nii.gz, directly or in training/ and testing/"
+VALUES = {0: 0, 1: 3, 2: 2, 3: 1}
+"""ACDC's 1 right ventricle, 2 myocardium, 3 left ventricle, as ours."""
+
+
+class ACDC(Reader):
+    """One centre (Dijon), Siemens 1.5 T and 3 T; groups NOR, DCM, HCM, MINF, RV in Info.cfg."""
+
+    labels = (1, 2, 3)
+    phases = ("ED", "ES")
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = folder(root, LAYOUT)
+
+    def records(self) -> list[Record]:
+        found = [record for patient, split in self._patients() for record in _read(patient, split)]
+        if not found:
+            raise ValueError(f"data.root={self.root}: not an ACDC folder; expected {LAYOUT}")
+        return found
+
+    def tables(self) -> list[Path]:
+        return [patient / "Info.cfg" for patient, _ in self._patients()]
+
+    def _patients(self) -> Iterator[tuple[Path, str]]:
+        for base in (self.root, self.root / "database"):
+            for part, split in (("", ""), ("training", "train"), ("testing", "test")):
+                for path in sorted((base / part).glob("patient*")):
+                    if path.is_dir():
+                        hint = {"training": "train", "testing": "test"}.get(path.parent.name, split)
+                        yield path, hint
+
+
+def _read(patient: Path, split: str) -> Iterator[Record]:
+    info, problem = _info(patient / "Info.cfg")
+    for phase in ACDC.phases:
+        text = info.get(phase, "")
+        wrong = problem or ("" if text.isdigit() else f"gives no frame number for {phase}")
+        stem = f"{patient.name}_frame{int(text):02d}" if not wrong else "Info.cfg"
+        yield Record(
+            subject=patient.name,
+            phase=phase,
+            image=patient / "Info.cfg" if wrong else nifti(patient / stem),
+            mask=patient / "Info.cfg" if wrong else nifti(patient / f"{stem}_gt"),
+            values=VALUES,
+            vendor="Siemens",
+            centre="Dijon",
+            pathology=info.get("Group", ""),
+            split=split,
+            problem=wrong,
+        )
+
+
+def _info(path: Path) -> tuple[dict[str, str], str]:
+    if not path.is_file():
+        return {}, "is missing"
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}, ""

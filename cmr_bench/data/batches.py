@@ -1,0 +1,127 @@
+"""Training batches: what step k sees is a function of (seed, k), however one got there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from cmr_bench.seeds import torch_rng
+from cmr_bench.types import Images, Masks, Pool
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random rotation (degrees), zoom and shift (share of the image) of image and mask alike; gamma of the image.
+
+    Each is drawn uniformly from +- its range; gamma acts on intensities moved to [0, 1] as x^(1 + u).
+    """
+
+    rotation: float = 0.0
+    zoom: float = 0.0
+    shift: float = 0.0
+    gamma: float = 0.0
+
+    def __call__(self, images: Images, masks: Masks, rng: torch.Generator) -> tuple[Images, Masks]:
+        u = 2 * torch.rand(5, len(images), generator=rng) - 1
+        if self.rotation or self.zoom or self.shift:
+            angle, scale = u[0] * self.rotation * torch.pi / 180, 1 + u[1] * self.zoom
+            cos, sin = scale * angle.cos(), scale * angle.sin()
+            rows = [torch.stack([cos, -sin, 2 * self.shift * u[2]], 1), torch.stack([sin, cos, 2 * self.shift * u[3]], 1)]
+            grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+            look = {"grid": grid, "padding_mode": "reflection", "align_corners": False}
+            images = F.grid_sample(images, mode="bicubic", **look).clamp(-1, 1)
+            masks = F.grid_sample(masks.float(), mode="nearest", **look).long()
+        if self.gamma:
+            power = (1 + self.gamma * u[4]).reshape(-1, 1, 1, 1)
+            images = 2 * ((images + 1) / 2).clamp(0, 1) ** power - 1
+        return images, masks
+
+
+class Batches(IterableDataset):
+    """Steps start..steps of an endless walk over a pool: one permutation an epoch, cut into batches over all ranks."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        batch: int,
+        steps: int,
+        seed: int,
+        augment: Augment,
+        start: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        if not len(pool):
+            raise ValueError(f"pool {pool.name} is empty: nothing to train on")
+        self.pool, self.batch, self.steps, self.seed = pool, batch, steps, seed
+        self.augment, self.start, self.rank, self.ranks = augment, start, rank, ranks
+
+    def rows(self, step: int) -> Tensor:
+        """Rows of the pool that this rank sees at a step."""
+        first = (step * self.ranks + self.rank) * self.batch
+        at = torch.arange(first, first + self.batch)
+        epochs = at // len(self.pool)
+        order = {
+            int(e): torch.randperm(len(self.pool), generator=torch_rng(self.seed, "epoch", int(e)))
+            for e in epochs.unique()
+        }
+        return torch.stack([order[int(e)][i % len(self.pool)] for e, i in zip(epochs, at, strict=True)])
+
+    def at(self, step: int) -> tuple[Images, Masks]:
+        rows = self.rows(step)
+        rng = torch_rng(self.seed, "augment", step, self.rank)
+        return self.augment(self.pool.images[rows], self.pool.masks[rows], rng)
+
+    def __iter__(self) -> Iterator[tuple[Images, Masks]]:
+        return (self.at(step) for step in range(self.start, self.steps))
+
+    def __len__(self) -> int:
+        return self.steps
+
+
+class SliceData(pl.LightningDataModule):
+    """Feeds a Trainer with `Batches` of a pool, from the step at which the trainer stands.
+
+    The validation batch is one and always the same: `held` slices spread over the held-out pool.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        batch: int,
+        seed: int,
+        augment: Augment,
+        held_out: Pool | None = None,
+        held: int = 64,
+    ) -> None:
+        super().__init__()
+        self.pool, self.batch, self.seed, self.augment = pool, batch, seed, augment
+        self.held_out, self.held = held_out, held
+
+    def train_dataloader(self) -> DataLoader:
+        assert self.trainer is not None
+        batches = Batches(
+            self.pool,
+            batch=self.batch,
+            steps=self.trainer.max_steps,
+            seed=self.seed,
+            augment=self.augment,
+            start=self.trainer.global_step,
+            rank=self.trainer.global_rank,
+            ranks=self.trainer.world_size,
+        )
+        return DataLoader(batches, batch_size=None)
+
+    def val_dataloader(self) -> DataLoader:
+        pool = self.held_out
+        rows = torch.linspace(0, len(pool) - 1, min(self.held, len(pool))).long() if pool else []
+        batch = [(pool.images[rows], pool.masks[rows])] if pool else []
+        return DataLoader(batch, batch_size=None)

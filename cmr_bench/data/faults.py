@@ -1,0 +1,139 @@
+"""What is wrong with a data set: every fault in one pass, each with its file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cmr_bench.data.records import Reader, Record
+from cmr_bench.data.stack import read, spacing
+
+SPACING_MM = (0.1, 30.0)
+DRIFT = 0.5
+"""Image and mask may lie apart by at most this share of the smallest voxel side, in any corner."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    subject: str
+    phase: str
+    file: Path
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.text} ({self.subject} {self.phase})".replace(" )", ")")
+
+
+def listing(reader: Reader, records: Sequence[Record]) -> list[Fault]:
+    """Faults that show without opening a volume: two cases of one name, a phase that a subject lacks."""
+    faults = []
+    first: dict[tuple[str, str], Record] = {}
+    for record in records:
+        twin = first.setdefault((record.subject, record.phase), record)
+        if twin is not record:
+            faults.append(
+                Fault(*_of(record), record.image, f"duplicate subject: already in {twin.image}")
+            )
+    held: dict[str, set[str]] = {}
+    for record in records:
+        held.setdefault(record.subject, set()).add(record.phase)
+    place = {record.subject: record.image.parent for record in records}
+    for subject, phases in held.items():
+        for phase in set(reader.phases) - phases:
+            faults.append(Fault(subject, phase, place[subject], f"phase {phase} is missing"))
+    return faults
+
+
+def repeated(records: Sequence[Record]) -> set[int]:
+    """Positions of records whose subject and phase came before."""
+    names = [(record.subject, record.phase) for record in records]
+    return {at for at, name in enumerate(names) if name in names[:at]}
+
+
+def inspect(record: Record) -> tuple[list[Fault], tuple[np.ndarray, np.ndarray, np.ndarray] | None]:
+    """The faults of one record's two files, and (image, mask, affine) where there are none."""
+    if record.problem:
+        return [Fault(*_of(record), record.image, record.problem)], None
+    faults, volumes = [], {}
+    for kind, path in (("image", record.image), ("mask", record.mask)):
+        try:
+            if not path.is_file():
+                raise ValueError(f"the {kind} is missing")
+            volumes[kind] = read(path, record.frame)
+        except ValueError as error:
+            faults.append(Fault(*_of(record), path, str(error)))
+    if "image" in volumes:
+        faults += [
+            Fault(*_of(record), record.image, text) for text in _image_faults(*volumes["image"])
+        ]
+    if "mask" in volumes:
+        faults += [
+            Fault(*_of(record), record.mask, text)
+            for text in _mask_faults(volumes["mask"][0], record)
+        ]
+    if len(volumes) == 2:
+        texts = _pair_faults(*volumes["image"], *volumes["mask"])
+        faults += [Fault(*_of(record), record.mask, text) for text in texts]
+    if faults:
+        return faults, None
+    (image, affine), (mask, _) = volumes["image"], volumes["mask"]
+    return [], (image, mask, affine)
+
+
+def _of(record: Record) -> tuple[str, str]:
+    return record.subject, record.phase
+
+
+def _image_faults(image: np.ndarray, affine: np.ndarray) -> Iterable[str]:
+    wrong = int((~np.isfinite(image)).sum())
+    if wrong:
+        yield f"{wrong} voxels are NaN or infinite"
+    elif image.size == 0 or np.ptp(image) == 0:
+        yield "the image is empty: all voxels are equal"
+    sides = spacing(affine)
+    if (
+        not np.isfinite(affine).all()
+        or not ((sides >= SPACING_MM[0]) & (sides <= SPACING_MM[1])).all()
+    ):
+        yield f"voxel spacing {np.round(sides, 3).tolist()} mm is outside {SPACING_MM[0]} to {SPACING_MM[1]} mm"
+
+
+def _mask_faults(mask: np.ndarray, record: Record) -> Iterable[str]:
+    if not np.isfinite(mask).all():
+        yield f"{int((~np.isfinite(mask)).sum())} labels are NaN or infinite"
+        return
+    counts = Counter(dict(zip(*np.unique(mask, return_counts=True), strict=True)))
+    broken = sum(n for value, n in counts.items() if abs(value - round(float(value))) > 1e-3)
+    if broken:
+        yield f"{broken} labels are not integers (a mask resampled as an image?)"
+        return
+    unknown = sorted({round(float(value)) for value in counts} - set(record.values))
+    if unknown:
+        known = ", ".join(str(value) for value in sorted(record.values))
+        yield f"unknown label {', '.join(map(str, unknown))}; this data set has {known}"
+    elif not any(record.values[round(float(value))] for value in counts):
+        yield "the mask is empty: no voxel is labelled"
+
+
+def _pair_faults(
+    image: np.ndarray, affine: np.ndarray, mask: np.ndarray, mask_affine: np.ndarray
+) -> Iterable[str]:
+    if image.shape != mask.shape:
+        yield f"shape {mask.shape} differs from the image's {image.shape}"
+        return
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in image.shape], indexing="ij")).reshape(
+        3, -1
+    )
+    gap = (
+        affine[:3, :3] @ corners
+        + affine[:3, 3:]
+        - mask_affine[:3, :3] @ corners
+        - mask_affine[:3, 3:]
+    )
+    distance = float(np.linalg.norm(gap, axis=0).max())
+    if not distance <= DRIFT * spacing(affine).min():
+        yield f"affine differs from the image's: corners lie {distance:.1f} mm apart"

@@ -1,0 +1,92 @@
+"""M&Ms: Multi-Centre, Multi-Vendor and Multi-Disease challenge (Campello et al., IEEE TMI 40(12), 2021)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from cmr_bench.data.records import Reader, Record, folder, nifti
+
+CSV = "211230_M&Ms_Dataset_information_diagnosis_opendataset.csv"
+LAYOUT = f"{CSV} with Training/Labeled/CODE/CODE_sa.nii.gz and _sa_gt.nii.gz, and the same in Validation and Testing"
+PARTS = {"Training/Labeled": "train", "Validation": "val", "Testing": "test"}
+
+
+class MnMs(Reader):
+    """Four vendors and six centres, 4-D volumes; the CSV tells which frames are ED and ES, counted from 0."""
+
+    labels = (1, 2, 3)
+    phases = ("ED", "ES")
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = folder(root, LAYOUT)
+        files = sorted(self.root.glob("*M&Ms*nformation*.csv")) or sorted(
+            self.root.glob("*/*M&Ms*nformation*.csv")
+        )
+        if not files:
+            raise ValueError(f"data.root={root}: no {CSV}; expected {LAYOUT}")
+        self.csv = files[-1]
+        self.root = self.csv.parent
+        self.table = read_table(self.csv, ("External code", "ED", "ES"))
+
+    def records(self) -> list[Record]:
+        found: list[Record] = []
+        rows: dict[str, list[dict[str, str]]] = {}
+        for row in self.table:
+            rows.setdefault(row["External code"], []).append(row)
+        for part, split in PARTS.items():
+            for path in sorted(p for p in (self.root / part).glob("*") if p.is_dir()):
+                found += self._subject(path, split, rows.pop(path.name, []))
+        if not found:
+            raise ValueError(
+                f"data.root={self.root}: no case in {', '.join(PARTS)}; expected {LAYOUT}"
+            )
+        if all((self.root / part).is_dir() for part in PARTS):
+            unlabelled = self.root / "Training" / "Unlabeled"
+            for code in sorted(code for code in rows if not (unlabelled / code).is_dir()):
+                found += self._subject(
+                    self.root / "Training" / "Labeled" / code, "train", rows[code]
+                )
+        return found
+
+    def tables(self) -> list[Path]:
+        return [self.csv]
+
+    def _subject(self, path: Path, split: str, rows: list[dict[str, str]]) -> list[Record]:
+        row = rows[0] if rows else {}
+        found = []
+        for phase in self.phases:
+            frame = row.get(phase, "").removesuffix(".0")
+            problem = (
+                "" if frame.isdigit() else f"{self.csv.name} gives no {phase} frame for {path.name}"
+            )
+            if len(rows) > 1:
+                problem = f"{self.csv.name} has {len(rows)} rows for {path.name}"
+            found.append(
+                Record(
+                    subject=path.name,
+                    phase=phase,
+                    image=nifti(path / f"{path.name}_sa"),
+                    mask=nifti(path / f"{path.name}_sa_gt"),
+                    values={0: 0, 1: 1, 2: 2, 3: 3},
+                    frame=int(frame) if frame.isdigit() else 0,
+                    vendor=row.get("VendorName") or row.get("Vendor") or "",
+                    centre=row.get("Centre") or row.get("Center") or "",
+                    pathology=row.get("Pathology") or "",
+                    split=split,
+                    problem=problem,
+                )
+            )
+        return found
+
+
+def read_table(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows of a CSV as text; ValueError if it lacks one of the columns."""
+    table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table.columns = [str(column).strip() for column in table.columns]
+    if missing := [column for column in columns if column not in table.columns]:
+        raise ValueError(
+            f"{file}: no column {', '.join(missing)}; it has {', '.join(table.columns)}"
+        )
+    return [{str(k): str(v).strip() for k, v in row.items()} for row in table.to_dict("records")]

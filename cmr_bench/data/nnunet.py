@@ -1,0 +1,173 @@
+"""nnU-Net raw folders (Isensee et al., Nature Methods 18, 2021), versions 1 and 2 of dataset.json."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from cmr_bench.data.records import Reader, Record, folder
+from cmr_bench.types import LABELS
+
+LAYOUT = "dataset.json with imagesTr/CASE_0000.nii.gz and labelsTr/CASE.nii.gz (nnU-Net raw)"
+CASE = r"^(?P<subject>.+?)[_-](?P<phase>ED|ES|frame\d+)$"
+NAMES = {
+    0: {"background", "bg", "bkg", "none", "unlabelled", "unlabeled"},
+    1: {
+        "lv", "lvc", "lvbp", "lvcavity", "lvbloodpool", "lvpool", "lvendo", "lvendocardium", "lvlumen", "endo",
+        "leftventricle", "leftventricularcavity", "leftventriclecavity", "leftventricularbloodpool",
+        "leftventriclebloodpool", "lvchamber", "bloodpool",
+    },
+    2: {
+        "myo", "myocardium", "lvmyo", "lvm", "mlv", "lvmyocardium", "myocardiumlv", "myolv", "leftventricularmyocardium",
+        "leftventriclemyocardium", "lvwall", "myocardiumofleftventricle", "lvepi", "myocard",
+    },
+    3: {
+        "rv", "rvc", "rvbp", "rvcavity", "rvbloodpool", "rvpool", "rvendo", "rvendocardium", "rightventricle",
+        "rightventricularcavity", "rightventriclecavity", "rightventricularbloodpool", "rightventriclebloodpool",
+        "rvchamber",
+    },
+}  # fmt: skip
+"""Names in use for our labels, letters only and in lower case."""
+
+
+class NnUNet(Reader):
+    """Any nnU-Net raw data set of short-axis volumes.
+
+    Structures come from the label names of dataset.json (`names` overrides them, name -> lv, myo, rv or background);
+    those that are not labelled are absent from `labels`. Subject and phase come from `cases.csv` (columns case, patient
+    or subject, phase; optional vendor, centre, group or pathology) and otherwise from `case`, a regular expression.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        names: Mapping[str, str] | None = None,
+        case: str = CASE,
+        vendor: str = "",
+        centre: str = "",
+    ) -> None:
+        self.root = folder(root, LAYOUT)
+        if not (self.root / "dataset.json").is_file():
+            inside = sorted(path.parent for path in self.root.glob("*/dataset.json"))
+            if len(inside) != 1:
+                raise ValueError(
+                    f"data.root={root}: {len(inside)} dataset.json below it; expected {LAYOUT}"
+                )
+            self.root = inside[0]
+        file = self.root / "dataset.json"
+        try:
+            description = json.loads(file.read_text(encoding="utf-8"))
+            self.ending = str(description.get("file_ending", ".nii.gz"))
+            self.values = label_values(description["labels"], names or {}, file)
+        except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"{file}: not a dataset.json of nnU-Net ({type(error).__name__}: {error})"
+            ) from error
+        self.labels = tuple(sorted(set(self.values.values()) - {0}))
+        self.case = re.compile(case, re.IGNORECASE)
+        self.vendor, self.centre = vendor, centre
+        self.table = self._table()
+        found = Counter(record.phase for record in set_of_first(self.records()))
+        number = len(self.subjects())
+        self.phases = tuple(sorted(phase for phase, n in found.items() if phase and n > number / 2))
+
+    def records(self) -> list[Record]:
+        found = [
+            r for part, split in (("Tr", "train"), ("Ts", "test")) for r in self._part(part, split)
+        ]
+        if not found:
+            raise ValueError(
+                f"data.root={self.root}: no case in imagesTr and labelsTr; expected {LAYOUT}"
+            )
+        return found
+
+    def tables(self) -> list[Path]:
+        return [self.root / "dataset.json", self.root / "cases.csv"]
+
+    def _part(self, part: str, split: str) -> Iterator[Record]:
+        images, masks = self.root / f"images{part}", self.root / f"labels{part}"
+        if not masks.is_dir():
+            return
+        channel = f"_0000{self.ending}"
+        names = {path.name.removesuffix(channel) for path in images.glob(f"*{channel}")}
+        names |= {path.name.removesuffix(self.ending) for path in masks.glob(f"*{self.ending}")}
+        for name in sorted(names):
+            subject, phase, row = self._who(name)
+            yield Record(
+                subject=subject,
+                phase=phase,
+                image=images / f"{name}{channel}",
+                mask=masks / f"{name}{self.ending}",
+                values=self.values,
+                vendor=row.get("vendor") or self.vendor,
+                centre=row.get("centre") or row.get("center") or self.centre,
+                pathology=row.get("pathology") or row.get("group") or "",
+                split=split if (self.root / "labelsTs").is_dir() else "",
+            )
+
+    def _who(self, name: str) -> tuple[str, str, dict[str, str]]:
+        row = self.table.get(name, {})
+        match = self.case.match(name)
+        subject = row.get("subject") or row.get("patient") or (match["subject"] if match else name)
+        phase = row.get("phase") or (match["phase"] if match else "")
+        return subject, phase.upper() if phase.upper() in ("ED", "ES") else phase, row
+
+    def _table(self) -> dict[str, dict[str, str]]:
+        file = self.root / "cases.csv"
+        if not file.is_file():
+            return {}
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table.columns = [str(column).strip().lower() for column in table.columns]
+        if "case" not in table.columns:
+            raise ValueError(f"{file}: no column 'case'; it has {', '.join(table.columns)}")
+        return {
+            str(row["case"]): {str(k): str(v) for k, v in row.items()}
+            for row in table.to_dict("records")
+        }
+
+
+def set_of_first(records: list[Record]) -> list[Record]:
+    """One record for each subject and phase."""
+    return list({(record.subject, record.phase): record for record in records}.values())
+
+
+def label_values(
+    labels: Mapping[str, object], names: Mapping[str, str], file: Path
+) -> dict[int, int]:
+    """{value in the mask: index in LABELS} from either {"0": name} (version 1) or {name: 0} (version 2)."""
+    own = {plain(name): target.lower() for name, target in names.items()}
+    values: dict[int, int] = {}
+    for key, entry in labels.items():
+        if isinstance(entry, list):
+            raise ValueError(
+                f"{file}: label {key} is a region of several values {entry}; give one value a structure"
+            )
+        name, value = (str(entry), key) if str(key).isdigit() else (str(key), str(entry))
+        if not value.isdigit():
+            raise TypeError(f"label {name} has the value {value}")
+        target = own.get(plain(name))
+        if target is not None and target not in LABELS:
+            raise ValueError(
+                f"data.reader.names: {name} -> {target}; choose one of {', '.join(LABELS)}"
+            )
+        ours = LABELS.index(target) if target else _known(name)
+        if ours is None:
+            raise ValueError(
+                f"{file}: label name '{name}' is unknown; map it with data.reader.names={{'{name}': lv}}"
+            )
+        values[int(value)] = ours
+    return {0: 0} | values
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[^a-z]", "", name.lower())
+
+
+def _known(name: str) -> int | None:
+    return next((label for label, known in NAMES.items() if plain(name) in known), None)

@@ -1,0 +1,70 @@
+"""What a data set on disk offers: one record for each subject and phase, and the readers that list them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Record:
+    """One annotated volume: a subject at end-diastole (ED) or end-systole (ES).
+
+    `values` maps the label values of the mask file to LABELS; `frame` picks a time point of a 4-D file.
+    `split` is the data set's own hint (train, val, test or ''); `problem` is what the reader itself found wrong.
+    """
+
+    subject: str
+    phase: str
+    image: Path
+    mask: Path
+    values: Mapping[int, int]
+    frame: int | None = None
+    vendor: str = ""
+    centre: str = ""
+    pathology: str = ""
+    split: str = ""
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.subject} {self.phase}".strip()
+
+
+class Reader(Protocol):
+    """A data set's layout on disk. `labels` are the structures that it annotates, `phases` those each subject has."""
+
+    labels: tuple[int, ...]
+    phases: tuple[str, ...]
+
+    def records(self) -> list[Record]:
+        """All annotated volumes in a stable order; files that ought to exist are listed even if they do not."""
+        ...
+
+    def subjects(self) -> list[str]:
+        return sorted({record.subject for record in self.records()})
+
+    def files(self) -> list[Path]:
+        """Every file that is there and that the prepared data depend on, once each."""
+        volumes = {path for record in self.records() for path in (record.image, record.mask)}
+        return sorted(path for path in volumes | set(self.tables()) if path.is_file())
+
+    def tables(self) -> list[Path]:
+        """Files beside the volumes that say what they are."""
+        return []
+
+
+def folder(root: str | Path, layout: str) -> Path:
+    """`root` as an existing folder, or one line that names the key and the expected layout."""
+    path = Path(root).expanduser()
+    if not path.is_dir():
+        raise ValueError(f"data.root={root}: no such folder; expected {layout}")
+    return path
+
+
+def nifti(stem: Path) -> Path:
+    """The file `stem`.nii.gz, or `stem`.nii where only that exists."""
+    plain, packed = stem.with_name(stem.name + ".nii"), stem.with_name(stem.name + ".nii.gz")
+    return plain if plain.is_file() and not packed.is_file() else packed

@@ -1,0 +1,102 @@
+"""One pass over a data set: what each volume is, what is wrong with it, and what looks odd."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from cmr_bench.data.faults import Fault, inspect, listing, repeated
+from cmr_bench.data.leakage import fingerprint
+from cmr_bench.data.oddities import oddities
+from cmr_bench.data.records import Reader, Record
+from cmr_bench.data.stack import arrange, relabel, right_ventricle_side
+
+AWAY = np.deg2rad(120)
+"""A right ventricle further than this from where its data set has it; hearts of ACDC stay within 80 degrees."""
+TURNED = 0.5
+"""Least length of the mean direction (1: all alike) before a whole data set is turned by it."""
+
+
+@dataclass
+class Seen:
+    """A sound record; `side` points from the LV to the RV as shown (columns + i rows), `cavity_ml` is the LV volume."""
+
+    record: Record
+    fingerprint: np.ndarray
+    side: complex
+    cavity_ml: float
+    files: dict[Path, str]
+    warnings: list[str] = field(default_factory=list)
+
+
+def survey(reader: Reader) -> tuple[list[Seen], list[Fault]]:
+    """All sound records and all faults of the data set."""
+    records = reader.records()
+    faults = listing(reader, records)
+    doubled = repeated(records)
+    seen: list[Seen] = []
+    sums: dict[Path, str] = {}
+    for at, record in enumerate(track(records, description="checking", transient=True)):
+        wrong, volumes = inspect(record)
+        faults += wrong
+        if volumes is None or at in doubled:
+            continue
+        image, mask, affine = volumes
+        stack = arrange(image, relabel(mask, record), affine)
+        files = {
+            path: sums.setdefault(path, "") or checksum(path)
+            for path in (record.image, record.mask)
+        }
+        sums.update(files)
+        cavity = float(
+            (stack.mask == 1).sum() * np.prod(stack.spacing_mm) * stack.thickness_mm / 1000
+        )
+        seen.append(
+            Seen(
+                record=record,
+                fingerprint=fingerprint(stack),
+                side=right_ventricle_side(stack.mask),
+                cavity_ml=cavity,
+                files=files,
+                warnings=oddities(stack),
+            )
+        )
+    _compare(seen)
+    return seen, faults
+
+
+def quarter_turns(seen: list[Seen]) -> int:
+    """Quarter turns (counterclockwise) that bring the data set's right ventricles to the left of the image.
+
+    One number for the whole data set, from all of its labelled right ventricles; 0 without them or without agreement.
+    """
+    sides = np.array([item.side for item in seen if item.side])
+    if not len(sides) or abs(sides.mean()) < TURNED:
+        return 0
+    return round(float(np.angle(sides.mean()) - np.pi) / (np.pi / 2)) % 4
+
+
+def _compare(seen: list[Seen]) -> None:
+    """Warnings that need the other volumes: an RV on another side than in the rest, a heart that fills in systole."""
+    sides = [item.side for item in seen if item.side]
+    mean = complex(np.mean(sides)) if sides else 0j
+    cavities = {(item.record.subject, item.record.phase): item.cavity_ml for item in seen}
+    for item in seen:
+        if item.side and abs(mean) > TURNED and abs(np.angle(item.side / mean)) > AWAY:
+            item.warnings.append(
+                "the right ventricle is on another side than in the rest of the data set"
+            )
+        diastole = cavities.get((item.record.subject, "ED"))
+        if item.record.phase == "ES" and diastole is not None and item.cavity_ml > diastole:
+            item.warnings.append(
+                "the LV cavity is larger at ES than at ED: are the phases swapped?"
+            )
+
+
+def checksum(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Metrics on three axes; one metric one file, its mathematics in pure functions."""

@@ -1,0 +1,68 @@
+"""What every metric is: an axis, the pools and answers it needs, and scores or a reason."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.stats import Estimate
+from cmr_bench.types import Score
+
+
+class Metric(ABC):
+    """One question about a synthetic set or its model.
+
+    `names` are the scores it always gives (more may follow, one a structure); `needs` is among
+    encode, segment, losses, noised. `higher_is_better` speaks of the first name.
+    """
+
+    axis: ClassVar[str]
+    names: ClassVar[tuple[str, ...]]
+    pools: ClassVar[tuple[str, ...]]
+    needs: tuple[str, ...] = ()
+    higher_is_better: ClassVar[bool]
+
+    def skip(self, evidence: Evidence) -> str | None:
+        """Why the question cannot be answered, in one line; None if it can."""
+        return evidence.lacks(self.pools, self.needs)
+
+    @abstractmethod
+    def compute(self, evidence: Evidence) -> list[Score]:
+        """The answer; called only where `skip` gives None."""
+
+    def scores(self, evidence: Evidence) -> list[Score]:
+        """The answer, or blanks that say why there is none."""
+        reason = self.skip(evidence)
+        return self.compute(evidence) if reason is None else self.blank(reason)
+
+    def blank(self, reason: str) -> list[Score]:
+        return [Score(name, float("nan"), reason=reason) for name in self.names]
+
+
+def score(
+    name: str,
+    estimate: Estimate,
+    *,
+    n: int,
+    better: str,
+    unit: str = "subjects",
+    reference: float = float("nan"),
+    reference_name: str = "",
+    extra: Mapping[str, float | str] | None = None,
+) -> Score:
+    """A Score out of an estimate."""
+    value, low, high = estimate
+    return Score(
+        name,
+        value,
+        low,
+        high,
+        n,
+        unit,
+        better,
+        float(reference),
+        reference_name,
+        extra=dict(extra or {}),
+    )

@@ -1,0 +1,159 @@
+"""What metrics may look at: pools, features, segmentations, the model's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Protocol, TypeVar, cast, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cmr_bench.seeds import mix
+from cmr_bench.types import HasLosses, Images, Masks, Pool, Seeds
+
+Encode = Callable[[Images], Tensor]
+Segment = Callable[[str, int, Pool], Masks]
+T = TypeVar("T")
+
+
+@runtime_checkable
+class HasNoised(Protocol):
+    """A model that shows what its denoiser answers to a noised image, and what it should answer."""
+
+    def noised(
+        self, images: Images, masks: Masks, t: Tensor, seeds: Seeds
+    ) -> tuple[Tensor, Tensor]:
+        """(prediction, target) in the model's own space at times t (B,); noise drawn from seeds."""
+        ...
+
+
+class Evidence:
+    """Everything a finished model left to be judged by.
+
+    `pools` are named train, val, test, external, synthetic (conditioned on masks of the mask
+    source) and matched (row i conditioned on the mask of row i of test). `encode` maps images to
+    (B, D) features; `segment(arm, seed, pool)` answers with a segmenter trained on arm "real",
+    "synthetic" or "both". Batches go to `device`, answers come back to the CPU; no answer depends
+    on `batch_size`.
+    """
+
+    def __init__(
+        self,
+        pools: Mapping[str, Pool],
+        *,
+        model: object | None = None,
+        encode: Encode | None = None,
+        segment: Segment | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.pools = dict(pools)
+        self.model = model
+        self.seed = seed
+        self._encode = encode
+        self._segment = segment
+        self._batch_size = batch_size
+        self._device = torch.device(device)
+        self._memo: dict[Hashable, object] = {}
+
+    def lacks(self, pools: Sequence[str], needs: Sequence[str] = ()) -> str | None:
+        """Why a metric with these needs cannot answer, in one line; None if it can."""
+        for name in pools:
+            if name not in self.pools:
+                return f"there is no pool {name}"
+            if not len(self.pools[name]):
+                return f"pool {name} is empty"
+        missing = {
+            "encode": (self._encode is None, "no feature encoder was given"),
+            "segment": (self._segment is None, "no segmenter was given"),
+            "losses": (not isinstance(self.model, HasLosses), "the model does not tell its losses"),
+            "noised": (
+                not isinstance(self.model, HasNoised),
+                "the model does not show its denoiser",
+            ),
+        }
+        return next((missing[need][1] for need in needs if missing[need][0]), None)
+
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """The pools of real subjects that the model never saw, of the domain it was trained in."""
+        return tuple(name for name in ("val", "test") if len(self.pools.get(name, ())))
+
+    def subjects(self, *names: str) -> np.ndarray:
+        """Subject of each row of the pools, one after the other."""
+        return np.concatenate([self.pools[name].subjects for name in names])
+
+    def features(self, *names: str) -> Tensor:
+        """(N, D) features of the pools, one after the other."""
+        return torch.cat([self._once(("features", n), partial(self._features, n)) for n in names])
+
+    def pixels(self, *names: str) -> Tensor:
+        """(N, H W / 4) images of the pools as vectors, low-passed by 2 x 2 means.
+
+        Scaled so that a Euclidean distance is a root mean square difference of intensity.
+        """
+        small = [F.avg_pool2d(self.pools[name].images, 2).flatten(1) for name in names]
+        return torch.cat(small) / small[0].shape[1] ** 0.5
+
+    def vectors(self, space: str, *names: str) -> Tensor:
+        """The pools in the space "pixels" or "features"."""
+        spaces = {"pixels": self.pixels, "features": self.features}
+        if space not in spaces:
+            raise ValueError(f"space is {space}, not one of {', '.join(spaces)}")
+        return spaces[space](*names)
+
+    def segmented(self, arm: str, name: str, seed: int = 0) -> Masks:
+        """Masks (N, 1, H, W) that the segmenter of the arm draws into the pool's images."""
+        assert self._segment is not None
+        segment = self._segment
+        return self._once(
+            ("segmented", arm, name, seed), lambda: segment(arm, seed, self.pools[name]).cpu()
+        )
+
+    def losses(self, name: str, times: Sequence[float], repeats: int) -> Tensor:
+        """(N, repeats, len(times)) losses; repeat r meets every image with the same noise."""
+        key = ("losses", name, tuple(times), repeats)
+        return self._once(key, lambda: self._losses(name, times, repeats))
+
+    def noised(self, name: str, t: Tensor, seeds: Seeds) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of (prediction, target) of the model's denoiser on the pool's images."""
+        model = cast(HasNoised, self.model)
+        for rows, images, masks in self._batches(name):
+            with torch.no_grad():
+                answer = model.noised(images, masks, t[rows].to(self._device), seeds[rows])
+            yield answer[0].float().cpu(), answer[1].float().cpu()
+
+    def _features(self, name: str) -> Tensor:
+        assert self._encode is not None
+        with torch.no_grad():
+            parts = [self._encode(images).float().cpu() for _, images, _ in self._batches(name)]
+        return torch.cat(parts)
+
+    def _losses(self, name: str, times: Sequence[float], repeats: int) -> Tensor:
+        model = cast(HasLosses, self.model)
+        parts = []
+        for _, images, masks in self._batches(name):
+            answers = []
+            for repeat in range(repeats):
+                seeds = torch.full((len(images),), mix(self.seed, "losses", repeat))
+                with torch.no_grad():
+                    answers.append(
+                        model.losses(images, masks, times=times, seeds=seeds).float().cpu()
+                    )
+            parts.append(torch.stack(answers, dim=1))
+        return torch.cat(parts)
+
+    def _batches(self, name: str) -> Iterator[tuple[slice, Images, Masks]]:
+        pool = self.pools[name]
+        for start in range(0, len(pool), self._batch_size):
+            rows = slice(start, start + self._batch_size)
+            yield rows, pool.images[rows].to(self._device), pool.masks[rows].to(self._device)
+
+    def _once(self, key: Hashable, make: Callable[[], T]) -> T:
+        if key not in self._memo:
+            self._memo[key] = make()
+        return cast(T, self._memo[key])

@@ -1,0 +1,1 @@
+"""Fidelity: does a synthetic image look real, and does it obey its mask?"""

@@ -1,0 +1,121 @@
+"""Kernel distance of synthetic to unseen real images in feature space (Binkowski et al. 2018)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from cmr_bench.metrics.base import Metric, score
+from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.stats import Array, Estimate, expanded_percentile, multiplicities
+from cmr_bench.types import Score
+
+
+def kid(
+    x: Tensor,
+    y: Tensor,
+    *,
+    x_subjects: ArrayLike | None = None,
+    y_subjects: ArrayLike | None = None,
+    repeats: int = 2000,
+    seed: int = 0,
+) -> Estimate:
+    """Unbiased squared MMD with k(a, b) = (a.b / d + 1)^3 of features (N, d) and (M, d).
+
+    MMD^2 = mean k(x, x') + mean k(y, y') - 2 mean k(x, y) over all pairs of different rows (Gretton
+    et al. 2012, eq. 3): no subsets, so no choice of their size. 0 for equal distributions, may be
+    negative. The interval resamples the subjects of both sides; pairs of two copies of one subject
+    are left out, since they would count an image as its own neighbour.
+    """
+    kxx, nxx = _sums(x, x, x_subjects, x_subjects)
+    kyy, nyy = _sums(y, y, y_subjects, y_subjects)
+    kxy, nxy = _sums(x, y, x_subjects, y_subjects)
+    s, t = kxy.shape
+
+    def statistic(w: Array, v: Array) -> Array:
+        within = _within(w, kxx) / _within(w, nxx) + _within(v, kyy) / _within(v, nyy)
+        return within - 2 * ((w @ kxy) * v).sum(1) / ((w @ nxy) * v).sum(1)
+
+    value = statistic(np.ones((1, s)), np.ones((1, t)))[0]
+    samples = statistic(
+        multiplicities(s, repeats=repeats, seed=seed),
+        multiplicities(t, repeats=repeats, seed=seed + 1),
+    )
+    return expanded_percentile(value, samples, min(s, t))
+
+
+def _within(w: Array, sums: Array) -> Array:
+    own = np.diag(sums)
+    return ((w @ (sums - np.diag(own))) * w).sum(1) + w @ own
+
+
+def _sums(
+    x: Tensor, y: Tensor, x_subjects: ArrayLike | None, y_subjects: ArrayLike | None
+) -> tuple[Array, Array]:
+    """(subjects of x, of y) kernel sums and pair counts, without a row's pair with itself."""
+    gx, gy = _groups(x_subjects, len(x)), _groups(y_subjects, len(y))
+    x64, y64, d = x.double(), y.double(), x.shape[1]
+    sums = torch.zeros(int(gx.max()) + 1, int(gy.max()) + 1, dtype=torch.float64)
+    for rows in torch.arange(len(x)).split(1024):
+        kernel = (x64[rows] @ y64.T / d + 1) ** 3
+        columns = torch.zeros(len(rows), sums.shape[1], dtype=torch.float64)
+        sums.index_add_(0, gx[rows], columns.index_add_(1, gy, kernel))
+    counts = torch.outer(gx.bincount(), gy.bincount()).double()
+    if x is y:
+        own = torch.zeros(len(sums), dtype=torch.float64)
+        sums -= own.index_add(0, gx, (x64.square().sum(1) / d + 1) ** 3).diag()
+        counts -= gx.bincount().double().diag()
+    return sums.numpy(), counts.numpy()
+
+
+def _groups(subjects: ArrayLike | None, n: int) -> Tensor:
+    if subjects is None:
+        return torch.arange(n)
+    return torch.as_tensor(np.unique(np.asarray(subjects), return_inverse=True)[1])
+
+
+class KID(Metric):
+    """Synthetic against test; the floor, train against test, is what other real subjects get."""
+
+    axis = "fidelity"
+    names = ("fidelity/kid",)
+    pools = ("train", "test", "synthetic")
+    needs = ("encode",)
+    higher_is_better = False
+
+    def __init__(self, repeats: int = 2000) -> None:
+        self.repeats = repeats
+
+    def compute(self, evidence: Evidence) -> list[Score]:
+        if min(len(evidence.pools[name]) for name in self.pools) < 2:
+            return self.blank("needs two images in each of train, test and synthetic")
+        found, floor = (self._against_test(evidence, name) for name in ("synthetic", "train"))
+        return [
+            score(
+                "fidelity/kid",
+                found,
+                n=len(evidence.pools["synthetic"]),
+                unit="images",
+                better="lower",
+                reference=floor.value,
+                reference_name="real train against real test",
+                extra={
+                    "reference_low": floor.low,
+                    "reference_high": floor.high,
+                    "real_images": len(evidence.pools["test"]),
+                    "real_subjects": len(set(evidence.subjects("test"))),
+                },
+            )
+        ]
+
+    def _against_test(self, evidence: Evidence, name: str) -> Estimate:
+        return kid(
+            evidence.features(name),
+            evidence.features("test"),
+            x_subjects=evidence.subjects(name),
+            y_subjects=evidence.subjects("test"),
+            repeats=self.repeats,
+            seed=evidence.seed,
+        )

@@ -1,0 +1,104 @@
+"""Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cmr_bench.metrics.base import Metric, score
+from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.metrics.fidelity.equal import equal_rows
+from cmr_bench.stats import row_mean
+from cmr_bench.types import Score
+
+CHUNK = 1024
+
+
+class PRDC(NamedTuple):
+    """What each image adds to the mean: fake to precision, density; real to recall, coverage."""
+
+    precision: Tensor
+    recall: Tensor
+    density: Tensor
+    coverage: Tensor
+
+
+def prdc(real: Tensor, fake: Tensor, *, k: int = 5) -> PRDC:
+    """How far each set lies in the other's manifold: balls up to each point's k-th neighbour.
+
+    precision: fake j lies in a real ball. recall: real i lies in a fake ball. density: number of
+    real balls around fake j, over k. coverage: the ball of real i holds a fake. Features (N, d),
+    (M, d).
+    """
+    real, fake = real.double(), fake.double()
+    real_radius, fake_radius = _radii(real, k), _radii(fake, k)
+    in_real = torch.zeros(len(fake), dtype=torch.float64)
+    recall, coverage = [], []
+    for points, radius in zip(real.split(CHUNK), real_radius.split(CHUNK), strict=True):
+        distance = torch.cdist(points, fake)
+        inside = distance < radius[:, None]
+        in_real += inside.sum(0)
+        coverage.append(inside.any(1))
+        recall.append((distance < fake_radius[None]).any(1))
+    return PRDC(
+        (in_real > 0).double(),
+        torch.cat(recall).double(),
+        in_real / k,
+        torch.cat(coverage).double(),
+    )
+
+
+def _radii(points: Tensor, k: int) -> Tensor:
+    """Distance of each point to its k-th neighbour; itself is the nought-th."""
+    return torch.cat(
+        [torch.cdist(c, points).kthvalue(k + 1, dim=1).values for c in points.split(CHUNK)]
+    )
+
+
+class Manifold(Metric):
+    """Synthetic against test at equal n beside train against test; k-th neighbour, default 5.
+
+    Intervals hold the manifolds fixed and resample the subjects of the images that are counted.
+    """
+
+    axis = "fidelity"
+    names = ("fidelity/precision", "fidelity/recall", "fidelity/density", "fidelity/coverage")
+    pools = ("train", "test", "synthetic")
+    needs = ("encode",)
+    higher_is_better = True
+
+    def __init__(self, k: int = 5) -> None:
+        self.k = k
+
+    def compute(self, evidence: Evidence) -> list[Score]:
+        rows = equal_rows(evidence, "test", "synthetic", "train")
+        n = len(rows["test"])
+        if n <= self.k:
+            return self.blank(f"needs more than k = {self.k} images in train, test and synthetic")
+        test, fake, train = (evidence.features(name)[at] for name, at in rows.items())
+        found, floor = prdc(test, fake, k=self.k), prdc(test, train, k=self.k)
+        subjects = {name: evidence.subjects(name)[at.numpy()] for name, at in rows.items()}
+        counted = {
+            "precision": "synthetic",
+            "density": "synthetic",
+            "recall": "test",
+            "coverage": "test",
+        }
+        scores = []
+        for what, values, real in zip(PRDC._fields, found, floor, strict=True):
+            estimate = row_mean(values, subjects[counted[what]], seed=evidence.seed)
+            scores.append(
+                score(
+                    f"fidelity/{what}",
+                    estimate,
+                    n=n,
+                    unit="images",
+                    better="higher",
+                    reference=float(real.mean()),
+                    reference_name="real train against real test",
+                    extra={"k": self.k},
+                )
+            )
+        return scores

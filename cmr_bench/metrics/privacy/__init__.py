@@ -1,0 +1,1 @@
+"""Privacy: do synthetic images, or the model, give training subjects away?"""

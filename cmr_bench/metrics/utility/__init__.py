@@ -1,0 +1,1 @@
+"""Utility: does a segmentation network learn from synthetic images?"""

@@ -1,0 +1,1 @@
+"""Networks: denoisers, autoencoder, segmenter and feature encoders, thin over MONAI."""

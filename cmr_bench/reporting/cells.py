@@ -1,0 +1,107 @@
+"""The cells of a store as the report sees them: which belong together, what each answered."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from cmr_bench.store import Cell, Status, Store, key_of
+
+CHOICES = ("data", "mask", "protocol", "metric")
+"""What cell.json says about a cell beside its model."""
+
+ELSEWHERE = {"store", "logger", "sweep", "tags", "threads", "trainer", "hydra", "callbacks"}
+"""Parts of a configuration that say where and how a cell ran, not what it is."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell; `group` names the cells that differ in the seed alone."""
+
+    cell: Cell
+    about: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    status: Status
+    scores: list[dict[str, Any]]
+    settings: Mapping[str, Any] = field(repr=False)
+    group: str = ""
+
+    @property
+    def model(self) -> str:
+        return str(self.about.get("model") or self.cell.folder.name.rpartition("-")[0])
+
+    @property
+    def seed(self) -> int:
+        return int(self.about.get("seed") or 0)
+
+    @property
+    def is_control(self) -> bool:
+        return self.model.startswith("control")
+
+
+def entries(root: str | os.PathLike[str]) -> list[Entry]:
+    """All cells of a store with their groups; models by name, controls last, seeds in order."""
+    found = [_entry(cell) for cell in Store(root).cells()]
+    names = _group_names(found)
+    named = [
+        Entry(e.cell, e.about, e.environment, e.status, e.scores, e.settings, name)
+        for e, name in zip(found, names, strict=True)
+    ]
+    return sorted(named, key=lambda e: (e.is_control, e.group, e.seed, e.cell.folder.name))
+
+
+def _entry(cell: Cell) -> Entry:
+    about = cell.about
+    config = dict(_flat(_config(cell)))
+    settings = {word: about.get(word) for word in CHOICES} | config if config else {}
+    return Entry(cell, about, cell.environment, cell.status, cell.scores(), settings)
+
+
+def _config(cell: Cell) -> dict[str, Any]:
+    try:
+        value = yaml.safe_load((cell.folder / "config.yaml").read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return {k: v for k, v in value.items() if k not in ELSEWHERE} if isinstance(value, dict) else {}
+
+
+def _flat(node: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves by dotted key; a seed anywhere is a repetition, not another setting."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{where}{key}.")
+        elif key != "seed":
+            yield f"{where}{key}", value
+
+
+def _group_names(found: list[Entry]) -> list[str]:
+    """The model's name, and where several settings of it are compared, what sets them apart."""
+    distinct: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for entry in found:
+        if entry.settings:
+            distinct.setdefault(entry.model, {})[key_of(entry.settings)] = entry.settings
+    apart = {model: _differences(list(rivals.values())) for model, rivals in distinct.items()}
+    return [
+        " ".join(
+            [entry.model.removeprefix("control/")]
+            + [
+                f"{key.split('.')[-1]}={entry.settings[key]}"
+                for key in apart.get(entry.model, [])
+                if key in entry.settings
+            ]
+        )
+        for entry in found
+    ]
+
+
+def _differences(settings: list[Mapping[str, Any]], most: int = 3) -> list[str]:
+    """Keys whose values differ, without the leaves below a choice (data, mask) that differs."""
+    keys = dict.fromkeys(key for one in settings for key in one)
+    differ = [key for key in keys if len({repr(one.get(key)) for one in settings}) > 1]
+    chosen = {key for key in differ if key in CHOICES}
+    rest = [k for k in differ if k not in chosen and k.split(".")[0] not in chosen]
+    return [*sorted(chosen), *rest][:most]

@@ -1,0 +1,76 @@
+"""Pictures to look at: masks, the real images that own them, synthetic images for the masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cmr_bench.store import atomic
+from cmr_bench.types import LABELS, Pool
+
+LABEL_COLOURS = ("#141414", "#d55e00", "#009e73", "#3c9be0")
+"""Background, LV cavity, myocardium, RV cavity."""
+
+
+def grid_rows(pool: Pool, count: int) -> NDArray[np.int64]:
+    """At most `count` rows with anatomy in them, at equal distances through the pool."""
+    rows: NDArray[np.int64] = np.flatnonzero((pool.masks != 0).flatten(1).any(1).numpy())
+    if not len(rows):
+        rows = np.arange(len(pool))
+    places = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)
+    return rows.take(places)
+
+
+def grid_figure(real: Pool, synthetic: Pool, *, count: int = 8) -> Figure:
+    """Columns are slices; rows are mask, real, synthetic, and synthetic with the mask's outline.
+
+    Row i of `synthetic` belongs to row i of `real`. All images share one grey scale, [-1, 1].
+    """
+    rows = grid_rows(real, count)
+    names = ("mask", "real", "synthetic", "with outline")
+    figure = Figure(figsize=(1.15 * len(rows) + 0.3, 1.15 * len(names) + 0.45))
+    panels = figure.subplots(len(names), len(rows), squeeze=False)
+    figure.subplots_adjust(left=0.045, right=1, top=0.945, bottom=0.055, wspace=0.02, hspace=0.02)
+    for column, row in enumerate(rows):
+        mask = real.masks[row, 0].numpy()
+        images = real.images[row, 0].numpy(), synthetic.images[row, 0].numpy()
+        _show_mask(panels[0, column], mask)
+        for panel, image in zip(panels[1:, column], (*images, images[1]), strict=True):
+            panel.imshow(image, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+        _outline(panels[3, column], mask)
+        about = real.table.iloc[row]
+        title = " ".join(str(about[key]) for key in ("phase", "level") if key in about)
+        panels[0, column].set_title(title, fontsize=7, color="#555555", pad=2)
+    for panel, name in zip(panels[:, 0], names, strict=True):
+        panel.set_ylabel(name, fontsize=8)
+    for panel in panels.flat:
+        panel.set(xticks=[], yticks=[])
+        panel.spines[:].set_visible(False)
+    for k, name in enumerate(LABELS[1:], start=1):
+        place = 0.05 + 0.06 * k
+        figure.text(place, 0.012, name.upper(), color=LABEL_COLOURS[k], fontsize=8, weight="bold")
+    return figure
+
+
+def _show_mask(panel: Axes, mask: NDArray[Any]) -> None:
+    panel.imshow(mask, cmap=ListedColormap(LABEL_COLOURS), vmin=0, vmax=3, interpolation="nearest")
+
+
+def _outline(panel: Axes, mask: NDArray[Any]) -> None:
+    for label in (2, 3, 1):  # the cavity over the muscle around it
+        if (mask == label).any():
+            colour = LABEL_COLOURS[label]
+            panel.contour(mask == label, levels=[0.5], colors=[colour], linewidths=0.7)
+
+
+def save_grid(path: str | Path, real: Pool, synthetic: Pool, *, count: int = 8) -> None:
+    """Write the grid as PNG."""
+    figure = grid_figure(real, synthetic, count=count)
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130, metadata={"Software": None})

@@ -1,0 +1,55 @@
+"""Train, synthesise and judge: `python -m cmr_bench.run -m model=ddpm,ldm,fm`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from cmr_bench.config import check, verb
+
+log = logging.getLogger("cmr_bench")
+
+KEYS: dict[str, Any] = {
+    **dict.fromkeys(
+        "data external mask model autoencoder segmenter encoder metric trainer logger protocol size".split()
+    ),
+    "callbacks": {"every_n_steps": int, "axes": None},
+    "seed": int,
+    "threads": int,
+    "sweep": str,
+    "tags": None,
+    "fit": {"steps": int, "batch": int, "ema": float, "augment": None},
+    "synthesis": {"count": int, "batch": int},
+    "store": {"root": str},
+}
+"""What the verb reads, beside what describes itself by `_target_`."""
+
+CHOICES = ("model", "data", "mask", "metric", "protocol")
+FAILED: list[str] = []
+
+
+def task(config: Any) -> None:
+    """One cell: found done, resumed, or made. A cell that fails leaves its error on disk; the others go on."""
+    from hydra.core.hydra_config import HydraConfig
+
+    check(config, KEYS)
+    from cmr_bench.cells import run_cell  # the heavy imports, after the checks that need none
+
+    choices = {name: str(HydraConfig.get().runtime.choices[name]) for name in CHOICES}
+    try:
+        run_cell(config, choices)
+    except Exception as error:  # whatever it was, it stands in the cell
+        log.error("%s failed: %s", choices["model"], error)
+        log.debug("", exc_info=error)
+        FAILED.append(choices["model"])
+
+
+def main() -> None:
+    verb("run", task)
+    if FAILED:
+        sys.exit(f"cmr_bench: {len(FAILED)} of the cells failed: {', '.join(FAILED)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""What a cell is made of: each stage is built once under a key of all that determines it, when first asked for."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
+
+from cmr_bench.config import build, plain
+from cmr_bench.data.pools import content_hash, load_pool, shared
+from cmr_bench.masks.learned import Learned
+from cmr_bench.models.diffusion import Diffusion
+from cmr_bench.networks.autoencoder import Autoencoder
+from cmr_bench.networks.segmenter import Segmenter
+from cmr_bench.seeds import mix
+from cmr_bench.store import Store, key_of
+from cmr_bench.store.samples import Samples
+from cmr_bench.training import fit, load
+from cmr_bench.types import Masks, MaskSource, MaskToImage, Pool
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Raised when the meaning of stored artefacts changes, so that none made before is taken for a new one."""
+
+
+class Stages:
+    """Data, mask source, autoencoder, model, synthetic pools and segmenters of one resolved configuration."""
+
+    def __init__(self, config: DictConfig) -> None:
+        self.config = config
+        self.store = Store(config.store.root)
+        self.seconds: dict[str, float] = {}
+        self.trainer = build(config.trainer)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    # --- data -------------------------------------------------------------------------------------
+
+    def prepared(self, node: DictConfig) -> Path:
+        """data.h5 of a data set, keyed by its configuration and by name, size and date of its files."""
+        prepare = build(node)
+        files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in source_files(node)]
+        inputs = {"format": FORMAT, "config": without(plain(node), "root"), "files": files}
+        with self.timed("prepare"):
+            folder = self.store.build("data", inputs, lambda folder: prepare(folder=folder))
+        return folder / "data.h5"
+
+    @cached_property
+    def data(self) -> Path:
+        return self.prepared(self.config.data)
+
+    @cached_property
+    def data_hash(self) -> str:
+        return content_hash(self.data)
+
+    @cached_property
+    def pools(self) -> dict[str, Pool]:
+        """train, val, test, and external where one is configured."""
+        pools = {name: load_pool(self.data, name) for name in ("train", "val", "test")}
+        if self.config.get("external"):
+            pools["external"] = self.external
+        return pools
+
+    @cached_property
+    def external(self) -> Pool:
+        """The other domain, less what is also in the data that the models are trained on."""
+        path = self.prepared(self.config.external)
+        known = shared(self.data, path)
+        for twin in known:
+            log.warning("%s: %s is left out of the external pool", twin, twin.second)
+        return load_pool(path, "test", name="external", without={twin.second for twin in known})
+
+    # --- trained parts ----------------------------------------------------------------------------
+
+    def inputs(self, **more: Any) -> dict[str, Any]:
+        precision = {key: self.config.trainer.get(key) for key in ("precision", "gradient_clip_val")}
+        return {"format": FORMAT, "data": self.data_hash, "trainer": precision, **more}
+
+    @cached_property
+    def autoencoder_inputs(self) -> dict[str, Any]:
+        return self.inputs(config=plain(self.config.autoencoder))
+
+    @cached_property
+    def autoencoder(self) -> Autoencoder:
+        node = self.config.autoencoder
+
+        def make(folder: Path) -> None:
+            module = build(node.module)
+            fit(module, self.pools["train"], title="autoencoder", folder=folder, trainer=self.trainer,
+                seed=node.module.seed, **self.budget(node.fit))
+            module.standardise(self.pools["train"])
+            torch.save({"state_dict": module.state_dict()}, folder / "autoencoder.pt")
+
+        with self.timed("autoencoder"):
+            folder = self.store.build("autoencoder", self.autoencoder_inputs, make)
+        return load(build(node.module), folder / "autoencoder.pt")
+
+    @cached_property
+    def mask_inputs(self) -> dict[str, Any]:
+        return self.inputs(config=plain(self.config.mask))
+
+    @cached_property
+    def mask_source(self) -> MaskSource:
+        node = self.config.mask
+        if "fit" not in node:
+            make_source = build(node)
+            return make_source(pool=self.pools[make_source.func.pool])
+
+        def make(folder: Path) -> None:
+            pool = self.pools["train"]
+            fit(build(node.module), replace(pool, images=pool.masks.float()), title="masks", folder=folder,
+                trainer=self.trainer, seed=node.module.seed, **self.budget(node.fit))
+
+        with self.timed("masks"):
+            folder = self.store.build("mask", self.mask_inputs, make)
+        model = self.to_device(load(build(node.module), folder / "last.ckpt"))
+        return Learned(model, size=self.config.data.size)
+
+    @property
+    def latent(self) -> bool:
+        space = self.config.model.get("space")
+        return bool(space and space.get("_partial_"))
+
+    @cached_property
+    def model_inputs(self) -> dict[str, Any]:
+        """All that determines the weights: the number of sampler steps and the sampler do not."""
+        trained = without(plain(self.config.model), "steps", "sampler")
+        autoencoder = key_of(self.autoencoder_inputs) if self.latent else None
+        return self.inputs(model=trained, fit=plain(self.config.fit), autoencoder=autoencoder)
+
+    def new_model(self) -> Any:
+        node = self.config.model
+        if "space" not in node:
+            pools = {name: pool for name, pool in self.pools.items() if name in ("train", "val", "test")}
+            return build(node, pools=pools)
+        space = build(node.space)
+        return build(node, "space", space=space(autoencoder=self.autoencoder) if self.latent else space)
+
+    def fitted_model(self, callbacks: Sequence[Callback], logger: Logger | None, every: int | None) -> MaskToImage:
+        """The trained image generator, its curve written by `logger`; a control needs no training."""
+        module = self.new_model()
+        if not isinstance(module, Diffusion):
+            return module
+
+        def make(folder: Path) -> None:
+            fit(self.new_model(), self.pools["train"], title=self.config.model._target_.split(".")[-1], folder=folder,
+                trainer=self.trainer, seed=self.config.seed, held_out=self.pools["val"], callbacks=callbacks,
+                logger=logger, validate_every=every, **self.budget(self.config.fit))
+
+        with self.timed("fit"):
+            folder = self.store.build("model", self.model_inputs, make)
+        return self.to_device(load(module, folder / "last.ckpt"))
+
+    def segmenter(self, pool: Pool, inputs: Mapping[str, Any], seed: int, steps: int | None = None) -> Segmenter:
+        """The segmentation network trained on a pool; `inputs` say what determines the pool."""
+        node = self.config.segmenter
+        budget = self.budget(node.fit) | ({"steps": steps} if steps else {})
+
+        def make(folder: Path) -> None:
+            fit(build(node.module, seed=seed), pool, title=f"segmenter on {pool.name}", folder=folder,
+                trainer=self.trainer, seed=seed, **budget)
+
+        key = self.inputs(config=plain(node), steps=budget["steps"], pool=dict(inputs), seed=seed)
+        with self.timed("segmenters"):
+            folder = self.store.build("segmenter", key, make)
+        return self.to_device(load(build(node.module, seed=seed), folder / "last.ckpt"))
+
+    def budget(self, node: DictConfig) -> dict[str, Any]:
+        return {**plain(node), "augment": build(node.augment)}
+
+    def to_device(self, module: Any) -> Any:
+        gpu = self.config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+        return module.to("cuda" if gpu else "cpu")
+
+    # --- synthetic pools --------------------------------------------------------------------------
+
+    @cached_property
+    def sample_inputs(self) -> dict[str, Any]:
+        return {
+            "model": key_of(self.model_inputs),
+            "sampling": {key: plain(self.config.model.get(key)) for key in ("steps", "sampler")},
+            "masks": key_of(self.mask_inputs),
+            "count": self.config.synthesis.count,
+            "seed": self.config.seed,
+        }
+
+    def synthetic(self, model: MaskToImage) -> tuple[Path, dict[str, Pool]]:
+        """samples.h5 and its pools: `synthetic` on masks of the mask source, `matched` on the test masks."""
+
+        def make(folder: Path) -> None:
+            count = self.config.synthesis.count or len(self.pools["train"])
+            seeds = torch.tensor([mix(self.config.seed, "mask", i) for i in range(count)])
+            masks = {"synthetic": self.mask_source.sample(seeds=seeds), "matched": self.pools["test"].masks}
+            for name, wanted in masks.items():
+                synthesise(model, wanted, Samples(folder / "samples.h5"), name, self.config.seed,
+                           self.config.synthesis.batch)
+
+        self.mask_source  # noqa: B018 - trained outside the time that sampling is charged for
+        with self.timed("sample"):
+            folder = self.store.build("samples", self.sample_inputs, make)
+        samples = Samples(folder / "samples.h5")
+        pools = {name: synthetic_pool(name, samples, self.pools["test"]) for name in ("synthetic", "matched")}
+        return samples.path, pools
+
+
+def synthesise(
+    model: MaskToImage, masks: Masks, samples: Samples, name: str, seed: int, batch: int
+) -> None:
+    """Fill a group of samples.h5 with one image a mask, going on where an earlier call stopped."""
+    from rich.progress import track
+
+    seeds = torch.tensor([mix(seed, name, i) for i in range(len(masks))])
+    samples.reserve(name, masks=masks.numpy(), seeds=seeds.numpy())
+    parts = torch.as_tensor(samples.missing(name)).split(batch)
+    for rows in track(parts, f"images, {name}", transient=True):
+        samples.put(name, rows.numpy(), model.sample(masks[rows], seeds=seeds[rows]).numpy())
+
+
+def synthetic_pool(name: str, samples: Samples, test: Pool) -> Pool:
+    """A group of samples.h5 as a pool: `matched` has the table of test, each other image is a subject of its own."""
+    images, masks, _ = samples.read(name)
+    table = test.table
+    if name != "matched":
+        table = pd.DataFrame({column: [""] * len(images) for column in test.table.columns})
+        table["subject"] = [f"synthetic-{i:05d}" for i in range(len(images))]
+        table["slice"], table["thickness_mm"] = 0, float(np.median(test.table["thickness_mm"]))
+    return Pool(name, torch.from_numpy(images), torch.from_numpy(masks), table, test.spacing_mm, test.labels)
+
+
+def join(name: str, *pools: Pool) -> Pool:
+    """Several pools as one."""
+    return replace(
+        pools[0],
+        name=name,
+        images=torch.cat([pool.images for pool in pools]),
+        masks=torch.cat([pool.masks for pool in pools]),
+        table=pd.concat([pool.table for pool in pools], ignore_index=True),
+    )
+
+
+def source_files(node: DictConfig) -> Sequence[Path]:
+    """The files that a data node reads; none for data made from a seed."""
+    files: Callable[[], Sequence[Path]] | None = getattr(build(node.reader), "files", None) if "reader" in node else None
+    return sorted(files()) if files else []
+
+
+def without(tree: Any, *keys: str) -> Any:
+    """A nested mapping less some keys at every depth."""
+    if isinstance(tree, Mapping):
+        return {key: without(value, *keys) for key, value in tree.items() if key not in keys}
+    return tree
+
+

@@ -1,0 +1,161 @@
+"""How every network is trained: one call that starts, resumes or finds itself finished."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from cmr_bench.data.batches import Augment, SliceData
+from cmr_bench.store import atomic
+from cmr_bench.types import Pool
+
+Module = TypeVar("Module", bound=pl.LightningModule)
+log = logging.getLogger(__name__)
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints are written beside their target and renamed: a kill leaves the last whole one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with atomic(path) as temporary:
+            super().save_checkpoint(checkpoint, temporary, storage_options)
+
+
+class Bar(TQDMProgressBar):
+    """One line that says what is being trained."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(refresh_rate=10)
+        self.title = title
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        super().on_train_epoch_start(trainer)
+        self.train_progress_bar.set_description(self.title)
+
+
+def fit(
+    module: Module,
+    pool: Pool,
+    *,
+    title: str,
+    folder: Path,
+    trainer: Callable[..., pl.Trainer],
+    steps: int,
+    batch: int,
+    seed: int,
+    augment: Augment,
+    held_out: Pool | None = None,
+    ema: float | None = None,
+    callbacks: Sequence[Callback] = (),
+    logger: Logger | None = None,
+    checkpoint_minutes: float = 5.0,
+    validate_every: int | None = None,
+) -> Module:
+    """Train `module` for `steps` batches of the pool and return it with the weights that count (EMA if any).
+
+    `folder/last.ckpt` is the state: a call that finds one goes on from there and ends in the same weights, bit for
+    bit, as one left alone (same versions, device and threads).
+    """
+    last = folder / "last.ckpt"
+    saver = ModelCheckpoint(
+        dirpath=folder,
+        filename="last",
+        train_time_interval=timedelta(minutes=checkpoint_minutes),
+        enable_version_counter=False,
+        save_top_k=1,
+    )
+    averaging = [EMAWeightAveraging(decay=ema)] if ema is not None else []
+    bar = [Bar(title)] if sys.stderr.isatty() else []
+    with quiet():
+        run = trainer(
+            max_steps=steps,
+            callbacks=[*callbacks, *averaging, saver, *bar],
+            logger=logger or False,
+            plugins=[WholeFiles()],
+            enable_progress_bar=bool(bar),
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=min(10, steps),
+            check_val_every_n_epoch=None,
+            val_check_interval=validate_every or steps + 1,
+            limit_val_batches=1 if held_out is not None and validate_every else 0,
+        )
+        data = SliceData(pool, batch=batch, seed=seed, augment=augment, held_out=held_out)
+        run.fit(module, data, ckpt_path=last if readable(last) else None)
+        run.save_checkpoint(last)
+    return load(module, last)
+
+
+def trainer(
+    *,
+    accelerator: str,
+    devices: int,
+    precision: str,
+    gradient_clip_val: float,
+    strategy: str = "auto",
+    num_nodes: int = 1,
+    **of_fit: Any,
+) -> pl.Trainer:
+    """Lightning's Trainer; precision "auto" is bf16-mixed on a GPU that has bfloat16 and 32-true elsewhere."""
+    gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    if precision == "auto":
+        precision = "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
+    return pl.Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        precision=precision,  # type: ignore[arg-type]
+        gradient_clip_val=gradient_clip_val,
+        strategy=strategy,
+        num_nodes=num_nodes,
+        **of_fit,
+    )
+
+
+def load(module: Module, checkpoint: Path) -> Module:
+    """The module in evaluation mode with the checkpoint's weights, which are the averaged ones if any."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"])
+    return module.eval()
+
+
+def readable(checkpoint: Path) -> bool:
+    """Whether a checkpoint can be resumed from; an unreadable one is a warning and a fresh start."""
+    if not checkpoint.exists():
+        return False
+    try:
+        torch.load(checkpoint, map_location="meta", weights_only=True, mmap=True)
+    except Exception as error:  # a torn file can fail in any way
+        log.warning("%s cannot be read (%s): training starts again", checkpoint, type(error).__name__)
+        return False
+    return True
+
+
+class quiet(warnings.catch_warnings):  # noqa: N801 - reads as a verb
+    """Lightning's remarks that no user can act on stay unsaid."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self.before = {}
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logger = logging.getLogger(name)
+            self.before[name] = logger.level
+            logger.setLevel(logging.ERROR)
+        for text in (".*does not have many workers.*", ".*in eval mode.*", ".*litlogger.*", ".*isn't defined.*",
+                     ".*exists and is not empty.*", ".*mid-epoch.*", ".*IterableDataset.*", ".*LeafSpec.*"):
+            warnings.filterwarnings("ignore", message=text)
+
+    def __exit__(self, *error: Any) -> None:
+        for name, level in self.before.items():
+            logging.getLogger(name).setLevel(level)
+        super().__exit__(*error)

@@ -1,0 +1,183 @@
+"""Each reader against its true layout: who, which phase, which frame, which labels, what is absent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from layouts import ACDC_VALUES, heart, save, write_acdc, write_mnms, write_mnms2, write_nnunet
+
+from cmr_bench.data.acdc import ACDC
+from cmr_bench.data.faults import inspect
+from cmr_bench.data.mnms import MnMs
+from cmr_bench.data.mnms2 import MnMs2
+from cmr_bench.data.nnunet import NnUNet
+from cmr_bench.data.records import Reader, Record
+from cmr_bench.data.stack import load
+
+MNMS = {
+    "A0S9V9": "Training/Labeled",
+    "B1": "Validation",
+    "C2": "Testing",
+    "D3": "Training/Unlabeled",
+}
+
+
+def same_as_drawn(record: Record, subject: str, *, only: int | None = None) -> None:
+    """The record's volume is the drawn heart, in our labels, rows first."""
+    faults, _ = inspect(record)
+    assert not faults
+    image, mask = heart(subject, record.phase or "ED")
+    wanted = mask.transpose(1, 0, 2)
+    wanted = np.where(wanted == only, only, 0) if only else wanted
+    stack = load(record)
+    np.testing.assert_array_equal(stack.mask, wanted)
+    assert np.abs(stack.image - image.transpose(1, 0, 2)).max() <= 1
+
+
+def test_acdc_in_training_and_testing_folders(tmp_path: Path) -> None:
+    write_acdc(tmp_path, ["patient001", "patient002"])
+    write_acdc(tmp_path, ["patient101"], part="testing")
+    reader = ACDC(tmp_path)
+    records = reader.records()
+    assert [(r.subject, r.phase, r.split) for r in records] == [
+        ("patient001", "ED", "train"),
+        ("patient001", "ES", "train"),
+        ("patient002", "ED", "train"),
+        ("patient002", "ES", "train"),
+        ("patient101", "ED", "test"),
+        ("patient101", "ES", "test"),
+    ]
+    assert [r.pathology for r in records[:4:2]] == ["NOR", "DCM"]
+    assert records[1].image.name == "patient001_frame12.nii.gz"
+    assert len(reader.files()) == 12 + 3
+    records[0].mask.rename(tmp_path / "elsewhere.nii.gz")
+    assert len(reader.files()) == 14
+    (tmp_path / "elsewhere.nii.gz").rename(records[0].mask)
+    for record in records:
+        same_as_drawn(record, record.subject)
+
+
+def test_acdc_root_may_be_the_folder_of_the_patients(tmp_path: Path) -> None:
+    write_acdc(tmp_path, ["patient001"])
+    assert ACDC(tmp_path / "training").subjects() == ["patient001"]
+
+
+def test_mnms_takes_the_frames_that_the_csv_names(tmp_path: Path) -> None:
+    reader = MnMs(write_mnms(tmp_path, MNMS))
+    records = reader.records()
+    assert {(r.subject, r.split) for r in records} == {
+        ("A0S9V9", "train"),
+        ("B1", "val"),
+        ("C2", "test"),
+    }
+    first = records[0]
+    assert (first.frame, first.vendor, first.centre, first.pathology) == (2, "Siemens", "1", "NOR")
+    for record in records:
+        same_as_drawn(record, record.subject)
+
+
+def test_mnms_lists_a_subject_of_the_csv_without_folder(tmp_path: Path) -> None:
+    write_mnms(tmp_path, MNMS)
+    csv = next(tmp_path.glob("*.csv"))
+    csv.write_text(csv.read_text() + "9,Z9Z9Z9,GE,C,1,2,0,50,NOR,M,170,70\n")
+    faults = [fault for r in MnMs(tmp_path).records() for fault in inspect(r)[0]]
+    assert {fault.subject for fault in faults} == {"Z9Z9Z9"}
+    assert len(faults) == 4
+    assert "missing" in faults[0].text
+
+
+def test_mnms2_reads_the_short_axis(tmp_path: Path) -> None:
+    reader = MnMs2(write_mnms2(tmp_path, [1, 170, 300]))
+    records = reader.records()
+    assert [(r.subject, r.split) for r in records[::2]] == [
+        ("001", "train"),
+        ("170", "val"),
+        ("300", "test"),
+    ]
+    assert records[0].vendor == "Philips Medical Systems"
+    assert [r.pathology for r in records[:4:2]] == ["TRI", "NORM"]
+    for record in records:
+        same_as_drawn(record, f"mnms2 {int(record.subject)}")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"0": "background", "1": "RV", "2": "LV myocardium", "3": "left ventricle"},
+        {"background": 0, "rv cavity": 1, "MYO": 2, "LVBP": 3},
+    ],
+    ids=["version 1", "version 2"],
+)
+def test_nnunet_maps_label_names(tmp_path: Path, labels: dict[str, object]) -> None:
+    reader = NnUNet(write_nnunet(tmp_path, ["p1_ED", "p1_ES", "p2_frame01"], labels, ACDC_VALUES))
+    assert reader.labels == (1, 2, 3)
+    records = reader.records()
+    assert [(r.subject, r.phase) for r in records] == [
+        ("p1", "ED"),
+        ("p1", "ES"),
+        ("p2", "frame01"),
+    ]
+    for record in records[:2]:
+        same_as_drawn(record, "p1")
+
+
+def test_nnunet_declares_absent_structures_and_reads_cases_csv(tmp_path: Path) -> None:
+    table = "case,patient,phase,group,vendor\nc1,Anna,ED,HCM,GE\nc2,Anna,ES,HCM,GE\n"
+    root = tmp_path / "raw" / "Dataset101_Heart"
+    write_nnunet(root, ["c1", "c2"], {"background": 0, "LV": 7}, {1: 7}, table=table)
+    reader = NnUNet(tmp_path / "raw")
+    assert reader.labels == (1,)
+    assert reader.phases == ("ED", "ES")
+    assert reader.subjects() == ["Anna"]
+    first = reader.records()[0]
+    assert (first.vendor, first.pathology) == ("GE", "HCM")
+    same_as_drawn(first, "c1", only=1)
+
+
+def test_nnunet_test_folder_is_a_hint(tmp_path: Path) -> None:
+    labels = {"background": 0, "LV": 1}
+    write_nnunet(tmp_path, ["a_ED"], labels, {1: 1})
+    write_nnunet(tmp_path, ["b_ED"], labels, {1: 1}, part="Ts")
+    assert [(r.subject, r.split) for r in NnUNet(tmp_path).records()] == [
+        ("a", "train"),
+        ("b", "test"),
+    ]
+
+
+def test_nnunet_names_and_case_pattern_can_be_given(tmp_path: Path) -> None:
+    labels = {"background": 0, "kammer": 1, "atrium": 2}
+    write_nnunet(tmp_path, ["ED-x7"], labels, {1: 1, 2: 2})
+    names = {"Kammer": "lv", "atrium": "background"}
+    reader = NnUNet(tmp_path, names=names, case=r"(?P<phase>ED|ES)-(?P<subject>.*)")
+    assert reader.labels == (1,)
+    assert (reader.records()[0].subject, reader.records()[0].phase) == ("x7", "ED")
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [
+        ({"background": 0, "whole": [1, 2]}, "region"),
+        ({"background": 0, "spleen": 1}, "spleen"),
+        ({"background": "zero"}, "not a dataset.json"),
+    ],
+)
+def test_nnunet_refuses_labels_it_cannot_read(
+    tmp_path: Path, labels: dict[str, object], text: str
+) -> None:
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}))
+    with pytest.raises(ValueError, match=text) as caught:
+        NnUNet(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [ACDC, MnMs, MnMs2, NnUNet])
+def test_wrong_root_is_one_line_with_key_and_layout(tmp_path: Path, kind: type[Reader]) -> None:
+    save(tmp_path / "other" / "scan.nii.gz", np.zeros((2, 2, 2)))
+    for root in (tmp_path / "absent", tmp_path):
+        with pytest.raises(ValueError, match=r"data\.root=.*expected") as caught:
+            kind(root).records()  # type: ignore[call-arg]
+        assert "\n" not in str(caught.value)
+        assert str(root) in str(caught.value)

@@ -1,0 +1,153 @@
+"""Attacks with a known answer: they find what is planted and nothing in unseen subjects."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cmr_bench.metrics.privacy.authenticity import Authenticity
+from cmr_bench.metrics.privacy.copies import Copies, threshold
+from cmr_bench.metrics.privacy.fcre import FCRE, band_energy, features
+from cmr_bench.metrics.privacy.membership import Membership, suspicion
+from cmr_bench.metrics.privacy.neighbours import nearest_row, neighbours, other_subject
+
+
+def named(metric, evidence):
+    return {s.name: s for s in metric.scores(evidence)}
+
+
+def copies_of(train, noise):
+    rng = torch.Generator().manual_seed(0)
+    images = train.images + noise * torch.randn(train.images.shape, generator=rng)
+    return replace(train, name="synthetic", images=images)
+
+
+def test_neighbours_by_brute_force():
+    rng = torch.Generator().manual_seed(0)
+    queries, gallery = torch.randn(300, 5, generator=rng), torch.randn(80, 5, generator=rng)
+    subjects = np.arange(80) // 4
+    found = neighbours(queries, gallery, subjects)
+    d = np.linalg.norm(queries[:, None].double() - gallery[None].double(), axis=-1)
+    assert np.allclose(found.first, d.min(1))
+    owner = subjects[d.argmin(1)]
+    assert (found.names[found.subject].astype(int) == owner).all()
+    others = np.where(subjects[None] == owner[:, None], np.inf, d).min(1)
+    assert np.allclose(found.second, others)
+    assert (nearest_row(queries, gallery).numpy() == d.argmin(1)).all()
+    own = np.linalg.norm(gallery[:, None].double() - gallery[None].double(), axis=-1)
+    own[subjects[:, None] == subjects[None]] = np.inf
+    assert np.allclose(other_subject(gallery, subjects), own.min(1))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_a_memorising_generator_is_caught(judge, train, noise):
+    evidence = judge(copies_of(train, noise))
+    found = named(Copies(), evidence)
+    assert found["privacy/copy_rate"].value > 0.95
+    assert found["privacy/copy_rate_features"].value > 0.9
+    assert found["privacy/copied_subjects"].value == 1.0
+    assert found["privacy/copied_subjects"].extra["in_words"].startswith("12 of 12")
+    assert found["privacy/nn_ratio"].value < found["privacy/nn_ratio"].reference
+    assert named(Authenticity(), evidence)["privacy/authenticity"].value < 0.05
+
+
+def test_unseen_subjects_are_called_copies_at_the_stated_rate(judge, new_cohort):
+    fpr = 0.1
+    flagged = []
+    for run in range(10):
+        pools = {"test": new_cohort("test", 20, seed=50 + run)}
+        fresh = new_cohort("fresh", 20, seed=100 + run)
+        evidence = judge(fresh, pools=pools)
+        score = named(Copies(fpr=fpr, spaces=["pixels"]), evidence)["privacy/copy_rate"]
+        assert score.extra["reference_low"] <= score.reference <= fpr
+        flagged.append(score.value)
+    assert 0.04 < np.mean(flagged) < 0.18
+
+
+def test_slices_of_one_heart_do_not_hide_a_copy(judge, train):
+    """The second neighbour is of another subject, so the next slice cannot raise the ratio."""
+    twin = train.take(np.arange(len(train)).repeat(2), name="train")
+    evidence = judge(copies_of(train, 0.02), pools={"train": twin})
+    assert named(Copies(spaces=["pixels"]), evidence)["privacy/copy_rate"].value > 0.95
+
+
+def test_threshold_is_conformal():
+    limit, rate = threshold(np.arange(1, 100), 0.05)
+    assert (limit, rate) == (5, 0.05)
+    assert threshold(np.arange(1, 10), 0.001) == (1, 0.1)  # nine images support no lower rate
+    rng = np.random.default_rng(0)
+    limits = [threshold(rng.normal(size=60), 0.05)[0] for _ in range(2000)]
+    assert np.mean(rng.normal(size=2000) < limits) <= 0.06
+
+
+def test_one_training_subject_gives_a_reason(judge, train):
+    evidence = judge(pools={"train": train.take(train.subjects == "train000")})
+    for metric in (Copies(), Authenticity()):
+        assert all("two subjects" in s.reason for s in metric.scores(evidence))
+
+
+def test_loss_attack_on_a_model_that_remembers(judge):
+    found = named(Membership(), judge())
+    auc, tpr = found["privacy/mia_auc"], found["privacy/mia_tpr_at_fpr"]
+    assert auc.value == auc.high == 1.0
+    assert 0.5 < auc.low < 1
+    assert auc.n == 20
+    assert tpr.value == 1.0
+    assert tpr.extra["fpr"] == pytest.approx(1 / 8)
+
+
+def test_loss_attack_on_a_model_that_knows_nobody(judge, memory, new_cohort):
+    inside = 0
+    for run in range(20):
+        pools = {"test": new_cohort("train", 8, seed=200 + run)}
+        model = memory(new_cohort("stranger", 6, seed=300 + run).images)
+        score = named(Membership(repeats=1), judge(model=model, pools=pools))["privacy/mia_auc"]
+        inside += score.low <= 0.5 <= score.high
+    assert inside >= 16
+
+
+def test_validation_subjects_join_the_others(judge, new_cohort):
+    pools = {"val": new_cohort("val", 4, seed=9)}
+    assert named(Membership(), judge(pools=pools))["privacy/mia_auc"].extra["others"] == 12
+
+
+def test_no_time_outweighs_the_others():
+    losses = torch.rand(50, 3, 2, generator=torch.Generator().manual_seed(0))
+    scaled = losses * torch.tensor([1.0, 1000.0])
+    assert np.allclose(suspicion(losses), suspicion(scaled))
+    assert suspicion(losses)[0] > suspicion(losses + torch.eye(50)[0][:, None, None])[0]
+
+
+def test_band_energy_keeps_middle_frequencies():
+    n = 64
+    y = torch.arange(n) / n
+    wave = {
+        f: torch.cos(2 * torch.pi * f * y)[None, None, :, None].expand(1, 1, n, n)
+        for f in (2, 16, 30)
+    }
+    assert float(band_energy(wave[16])) == pytest.approx(0.5, rel=1e-4)
+    assert float(band_energy(wave[2])) < 1e-6
+    assert float(band_energy(wave[30])) < 1e-6
+    white = torch.randn(64, 1, 128, 128, generator=torch.Generator().manual_seed(0))
+    assert float(band_energy(white).mean()) == pytest.approx(0.549, abs=0.01)
+
+
+def test_attack_features_of_a_perfect_prediction_are_zero():
+    x = torch.randn(3, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(features(x, x), torch.zeros(3, 2), atol=1e-5)
+
+
+def test_study_attack_finds_a_model_that_remembers(judge):
+    found = named(FCRE(), judge())
+    assert found["privacy/fcre_auc"].value > 0.9
+    assert found["privacy/fcre_auc"].unit == "slices"
+    assert found["privacy/fcre_auc_subjects"].value > 0.9
+    assert found["privacy/fcre_auc_subjects"].n == 20
+
+
+def test_study_attack_needs_subjects_for_its_folds(judge, test):
+    few = judge(pools={"test": test.take(test.subjects < "test003")})
+    assert all("needs 5 subjects" in s.reason for s in FCRE().scores(few))

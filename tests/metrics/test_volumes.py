@@ -1,0 +1,123 @@
+"""Overlap in mm against MONAI and by hand, and the rule for absent structures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from monai.metrics.hausdorff_distance import HausdorffDistanceMetric
+
+from cmr_bench.metrics.volumes import cases, dice, hd95, overlap
+from cmr_bench.types import Pool
+
+
+def volume(masks, *, spacing=2.0, thickness=8.0, places=None):
+    masks = torch.as_tensor(masks)[:, None]
+    table = pd.DataFrame({"subject": "a", "phase": "ED", "slice": places or range(len(masks))})
+    table["thickness_mm"] = thickness
+    return Pool("test", torch.zeros(masks.shape), masks, table, spacing)
+
+
+def box(depth, *, at=(0, 0), size=6, side=20):
+    mask = np.zeros((depth, side, side), dtype=np.int64)
+    mask[:, 4 + at[0] : 4 + at[0] + size, 4 + at[1] : 4 + at[1] + size] = 1
+    return mask
+
+
+def one(truth, predicted, **options):
+    pool = volume(truth, **options)
+    return overlap(pool.masks, torch.as_tensor(predicted)[:, None], pool=pool, labels=[1]).iloc[0]
+
+
+def test_a_shift_in_the_plane_is_measured_in_mm():
+    row = one(box(3), box(3, at=(0, 2)), spacing=1.5)
+    assert row["dice"] == pytest.approx(4 / 6)
+    assert row["hd95"] == pytest.approx(2 * 1.5)
+
+
+def test_a_shift_across_slices_counts_the_thickness():
+    a, b = box(4), box(4)
+    a[3], b[0] = 0, 0  # the same box, one slice higher
+    assert one(a, b, thickness=8.0)["hd95"] == pytest.approx(8.0)
+    assert one(a, b, thickness=5.0)["hd95"] == pytest.approx(5.0)
+
+
+@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
+def test_agrees_with_monai_on_random_shapes():
+    rng = np.random.default_rng(0)
+    a, b = (
+        torch.nn.functional.avg_pool2d(torch.as_tensor(rng.random((5, 24, 24))), 5, 1, 2) > 0.5
+        for _ in "ab"
+    )
+    row = one(a.long(), b.long(), spacing=1.4, thickness=9.0)
+    metric = HausdorffDistanceMetric(include_background=True, percentile=95)
+    stacked = [v.permute(1, 2, 0)[None, None].float() for v in (b, a)]
+    assert row["hd95"] == pytest.approx(float(metric(*stacked, spacing=(1.4, 1.4, 9.0))))
+    assert row["dice"] == pytest.approx(float(2 * (a & b).sum() / (a.sum() + b.sum())))
+
+
+def test_one_slice_has_a_contour():
+    small, large = box(1, size=6), box(1, at=(-2, -2), size=10)
+    assert one(small, large, spacing=1.0)["hd95"] == pytest.approx(np.sqrt(8), abs=0.9)
+    assert one(small, large, spacing=1.0)["hd95"] > 1.9  # as a 3D block, the inside would count
+
+
+def test_order_of_slices_does_not_matter_and_gaps_count():
+    a, b = box(3), box(3)
+    a[2], b[0] = 0, 0
+    expected = one(a, b)["hd95"]
+    order = [2, 0, 1]
+    assert one(a[order], b[order], places=order)["hd95"] == expected
+    apart = one(a[[0, 2]], b[[0, 2]], places=[0, 2])
+    assert apart["hd95"] == pytest.approx(16.0)  # two places apart
+
+
+def test_absent_structures():
+    nothing, something = box(3) * 0, box(3)
+    diagonal = np.linalg.norm([20 * 2.0, 20 * 2.0, 3 * 8.0])
+    both = one(nothing, nothing)
+    assert both["case"] == "both_absent"
+    assert np.isnan([both["dice"], both["hd95"]]).all()
+    for truth, predicted, case in (
+        (something, nothing, "missed"),
+        (nothing, something, "invented"),
+    ):
+        row = one(truth, predicted)
+        assert (row["case"], row["dice"]) == (case, 0.0)
+        assert row["hd95"] == pytest.approx(diagonal)
+    assert one(something, something)["case"] == "measured"
+
+
+def test_cases_are_counted():
+    table = pd.DataFrame(
+        {"case": ["measured", "missed", "missed", "both_absent"], "hd95": [3.0, 99, 99, np.nan]}
+    )
+    assert cases(table) == {
+        "measured": 1, "both_absent": 1, "missed": 2, "invented": 0, "hd95_measured": 3.0,
+    }  # fmt: skip
+
+
+def test_volumes_are_subject_and_phase(train):
+    table = overlap(train.masks, train.masks, pool=train, labels=(1, 2, 3))
+    assert len(table) == 12 * 2 * 3
+    assert (table["dice"] == 1).all()
+    assert (table["hd95"] == 0).all()
+
+
+def test_unknown_thickness_and_doubled_slices_are_refused():
+    with pytest.raises(ValueError, match="thickness_mm of a is nan"):
+        one(box(3), box(3), thickness=float("nan"))
+    pool = volume(box(2))
+    twice = replace(pool, table=pool.table.assign(slice=0))
+    with pytest.raises(ValueError, match="two slices"):
+        overlap(pool.masks, pool.masks, pool=twice, labels=[1])
+
+
+def test_dice_by_hand():
+    a, b = np.array([True, True, False]), np.array([False, True, True])
+    assert dice(a, b) == 0.5
+    assert np.isnan(dice(a & False, b & False))
+    assert hd95(box(1)[0] == 1, box(1)[0] == 1, (1.0, 1.0)) == 0

@@ -1,0 +1,153 @@
+"""Laws of the intervals: closed forms, coverage by simulation, honesty at few subjects."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import mannwhitneyu
+
+from cmr_bench import stats
+
+
+def cohort(rng, subjects, slices=6, correlation=0.5):
+    """Values of slices that share a subject's level; their mean is 0."""
+    level = rng.normal(size=subjects).repeat(slices) * np.sqrt(correlation)
+    values = level + rng.normal(size=subjects * slices) * np.sqrt(1 - correlation)
+    return values, np.arange(subjects).repeat(slices)
+
+
+@pytest.mark.parametrize("subjects", [8, 15, 40])
+def test_interval_of_correlated_slices_covers_the_mean(subjects):
+    rng = np.random.default_rng(subjects)
+    inside = 0
+    for run in range(400):
+        values, names = cohort(rng, subjects)
+        _, low, high = stats.interval(values, names, repeats=600, seed=run)
+        inside += low <= 0 <= high
+    assert 0.92 <= inside / 400 <= 0.98
+
+
+def test_slices_as_units_would_not_cover():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for run in range(200):
+        values, _ = cohort(rng, 15)
+        _, low, high = stats.interval(values, np.arange(len(values)), repeats=300, seed=run)
+        inside += low <= 0 <= high
+    assert inside / 200 < 0.8
+
+
+def test_each_subject_counts_once():
+    value, low, high = stats.interval([1, 1, 1, 1, 0, 0.5], list("aaaabc"))
+    assert value == pytest.approx(0.5)
+    assert low < 0.5 < high
+
+
+def test_too_few_subjects_give_a_value_without_interval():
+    value, low, high = stats.interval([0.2, 0.4], ["a", "b"])
+    assert value == pytest.approx(0.3)
+    assert np.isnan(low)
+    assert np.isnan(high)
+    assert np.isnan(stats.interval([], []).value)
+    assert np.isnan(stats.interval([np.nan], ["a"]).value)
+
+
+def test_unmeasured_values_leave_a_subject_out():
+    assert stats.interval([1, np.nan, 0, np.nan], list("aabc")).value == pytest.approx(0.5)
+
+
+def test_general_and_vectorised_bootstrap_agree():
+    values, names = cohort(np.random.default_rng(3), 20)
+    fast = stats.interval(values, names, seed=5)
+    slow = stats.bootstrap(
+        lambda rows: values[rows].mean(), names, seed=5
+    )  # equal slices: same mean
+    assert tuple(slow) == pytest.approx(tuple(fast))
+
+
+def test_order_of_rows_does_not_matter():
+    values, names = cohort(np.random.default_rng(3), 12)
+    order = np.random.default_rng(0).permutation(len(values))
+    expected = tuple(stats.interval(values, names))
+    assert tuple(stats.interval(values[order], names[order])) == pytest.approx(expected)
+
+
+def test_paired_difference_is_narrower_than_unpaired():
+    rng = np.random.default_rng(1)
+    values, names = cohort(rng, 20)
+    other = values + 0.1 + 0.01 * rng.normal(size=len(values))
+    value, low, high = stats.difference(
+        stats.subject_means(other, names), stats.subject_means(values, names)
+    )
+    assert 0.09 < low < value < high < 0.11
+    assert high - low < 0.1 * np.diff(stats.interval(values, names)[1:])[0]
+
+
+def test_ratio_of_proportional_pairs_is_exact():
+    values, names = cohort(np.random.default_rng(2), 10)
+    means = stats.subject_means(values + 5, names)
+    assert tuple(stats.ratio(0.9 * means, means)) == pytest.approx((0.9, 0.9, 0.9))
+
+
+def test_pairs_need_both_sides():
+    a = stats.subject_means([1, 2, 3, 4], list("abcd"))
+    b = stats.subject_means([2, 2, 2, np.nan], list("abcd"))
+    assert stats.ratio(a, b).value == pytest.approx(1.0)
+    assert stats.difference(a, b).value == pytest.approx(0.0)
+
+
+def test_clopper_pearson_closed_forms():
+    value, low, high = stats.proportion(0, 20)
+    assert (value, low) == (0, 0)
+    assert high == pytest.approx(1 - 0.025 ** (1 / 20))
+    value, low, high = stats.proportion(20, 20)
+    assert (value, high) == (1, 1)
+    assert low == pytest.approx(0.025 ** (1 / 20))
+    assert np.isnan(stats.proportion(0, 0).value)
+
+
+def test_auc_is_mann_whitney_with_ties():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 6, 30) + 1, rng.integers(0, 6, 20)
+    expected = mannwhitneyu(a, b).statistic / 600
+    value, low, high = stats.auc(a, b)
+    assert value == pytest.approx(expected)
+    assert low < value < high
+
+
+def test_auc_of_no_signal_covers_one_half():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for run in range(300):
+        a, names_a = cohort(rng, 15, slices=4)
+        b, names_b = cohort(rng, 12, slices=4)
+        _, low, high = stats.auc(
+            a, b, positive_subjects=names_a, negative_subjects=names_b, repeats=400, seed=run
+        )
+        inside += low <= 0.5 <= high
+    assert 0.91 <= inside / 300 <= 0.985
+
+
+def test_perfect_auc_is_not_certain():
+    few, many = (stats.auc(np.arange(n) + 100, np.arange(n)) for n in (5, 50))
+    assert few.value == few.high == many.value == 1.0
+    assert few.low < many.low < 1.0
+    assert stats.auc(np.arange(5), np.arange(5) + 100)[:2] == (0.0, 0.0)
+    assert np.isnan(stats.auc([2, 3], [0, 1, 1]).low)
+
+
+def test_tpr_names_the_rate_that_n_supports():
+    others, members = np.arange(20.0), np.array([18.5, 19.5, 30, 31, 5])
+    estimate, rate = stats.tpr_at_fpr(members, others, 0.001)
+    assert rate == pytest.approx(1 / 20)
+    assert estimate.value == pytest.approx(4 / 5)  # above 18, the second highest of the others
+    _, rate = stats.tpr_at_fpr(members, others, 0.1)
+    assert rate == pytest.approx(0.1)
+
+
+def test_jackknife_of_a_mean_is_the_standard_error():
+    values = np.random.default_rng(0).normal(size=12)
+    error, used = stats.jackknife(lambda rows: values[rows].mean(), np.arange(12), groups=12)
+    assert used == 12
+    assert error == pytest.approx(values.std(ddof=1) / np.sqrt(12))
+    assert np.isnan(stats.jackknife(lambda rows: 0.0, ["a", "b"])[0])
