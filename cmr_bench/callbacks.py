@@ -33,8 +33,13 @@ class MetricCallback(Callback):
         steps: int,
         make_evidence: Callable[[Mapping[str, Pool], object], Evidence],
     ) -> None:
-        self.axis, self.metrics, self.steps, self.make_evidence = axis, dict(metrics), steps, make_evidence
-        self.train, self.held_out = spread(train, count), spread(held_out, count)
+        self.axis, self.metrics, self.steps, self.make_evidence = (
+            axis,
+            dict(metrics),
+            steps,
+            make_evidence,
+        )
+        self.train, self.held_out = train.spread(count), held_out.spread(count)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -44,15 +49,13 @@ class MetricCallback(Callback):
             for name, pool in (("synthetic", self.train), ("matched", self.held_out)):
                 seeds = torch.tensor([mix(name, i) for i in range(len(pool))])
                 images = module.sample(pool.masks, seeds=seeds, steps=self.steps)  # type: ignore[operator]
-                pools[name] = Pool(name, images, pool.masks, pool.table, pool.spacing_mm, pool.labels)
+                pools[name] = Pool(
+                    name, images, pool.masks, pool.table, pool.spacing_mm, pool.labels
+                )
         evidence = self.make_evidence(pools, module)
         for _, scores, _ in judge(evidence, self.metrics):
             for score in scores:
                 if score.value == score.value and trainer.logger is not None:
-                    trainer.logger.log_metrics({f"train/{score.name}": score.value}, trainer.global_step)
-
-
-def spread(pool: Pool, count: int) -> Pool:
-    """`count` slices at equal distances through a pool."""
-    rows = torch.linspace(0, len(pool) - 1, min(count, len(pool))).long().numpy()
-    return pool.take(rows)
+                    trainer.logger.log_metrics(
+                        {f"train/{score.name}": score.value}, trainer.global_step
+                    )

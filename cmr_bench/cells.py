@@ -6,16 +6,19 @@ import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from cmr_bench.callbacks import MetricCallback
 from cmr_bench.config import build, plain
 from cmr_bench.evaluation import judge
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.models.diffusion import Diffusion
+from cmr_bench.networks.segmenter import Segmenter
 from cmr_bench.reporting import triangle
 from cmr_bench.reporting.grids import save_grid
 from cmr_bench.stages import Stages, join
@@ -37,8 +40,16 @@ def run_cell(config: DictConfig, choices: Mapping[str, str]) -> Cell:
         log.info("%s is done: %s", choices["model"], cell.folder)
         return cell
     with cell.attempt():
-        cell.write("cell.json", {**choices, "key": key, "seed": config.seed, "tags": plain(config.tags),
-                                 "sweep": config.sweep})
+        cell.write(
+            "cell.json",
+            {
+                **choices,
+                "key": key,
+                "seed": config.seed,
+                "tags": plain(config.tags),
+                "sweep": config.sweep,
+            },
+        )
         OmegaConf.save(config, cell.folder / "config.yaml", resolve=True)
         tracker = build(config.logger, cell=cell, config=plain(config))
         try:
@@ -70,24 +81,27 @@ def work(cell: Cell, stages: Stages, tracker: Tracker) -> None:
     tracker.log_grid("synthetic", pools["synthetic"])
 
     def segment(arm: str, seed: int, pool: Pool) -> Masks:
-        made = {"arm": arm, "samples": None if arm == "real" else key_of(stages.sample_inputs)}
-        training = {
-            "real": pools["train"],
-            "synthetic": pools["synthetic"],
-            "both": join("both", pools["train"], pools["synthetic"]),
-        }[arm]
+        if arm == "real":
+            return real_segmenter(stages, seed).segment(pool.images)
+        synthetic = pools["synthetic"]
+        training = synthetic if arm == "synthetic" else join("both", pools["train"], synthetic)
+        made = {"arm": arm, "samples": key_of(stages.sample_inputs)}
         return stages.segmenter(training, made, seed).segment(pool.images)
 
-    device = next(encode.parameters()).device
-    evidence = Evidence(pools, model=model, encode=encode, segment=segment, seed=config.seed, device=device)
+    evidence = Evidence(
+        pools,
+        model=model,
+        encode=encode,
+        segment=segment,
+        seed=config.seed,
+        device=device_of(encode),
+    )
     metrics = {name: build(node) for name, node in config.metric.items()}
-    with stages.timed("score"):
-        for name, scores, seconds in judge(evidence, metrics):
-            cell.add_scores(scores, metric=name, seconds=seconds)
-            tracker.summarise(scores)
+    for name, scores, seconds in judge(evidence, metrics):
+        cell.add_scores(scores, metric=name, seconds=seconds)
+        tracker.summarise(scores)
     spans = triangle({row["name"]: row for row in cell.scores()})
     tracker.summarise([], **{f"triangle/{axis}": span.value for axis, span in spans.items()})
-    stages.seconds["score"] -= stages.seconds.get("segmenters", 0.0)
     cell.write("environment.json", environment(data_hash=stages.data_hash, seconds=stages.seconds))
 
 
@@ -95,7 +109,11 @@ def train(cell: Cell, stages: Stages, tracker: Tracker, encode: Any) -> Any:
     """The model with its curve in the cell's log, whether it is trained now or was trained before."""
     config = stages.config
     every = config.callbacks.every_n_steps if config.callbacks else None
-    callbacks = [axis(name, node, stages, encode) for name, node in (config.callbacks.axes or {}).items()] if every else []
+    callbacks = (
+        [axis(name, node, stages, encode) for name, node in (config.callbacks.axes or {}).items()]
+        if every
+        else []
+    )
     model = stages.fitted_model(callbacks, tracker, every)
     about: dict[str, Any] = {}
     if isinstance(model, Diffusion):
@@ -118,13 +136,37 @@ def axis(name: str, node: DictConfig, stages: Stages, encode: Any) -> MetricCall
 
     def make_evidence(pools: Mapping[str, Pool], model: Any) -> Evidence:
         def segment(arm: str, seed: int, pool: Pool) -> Masks:
-            return stages.segmenter(stages.pools["train"], {"arm": "real", "samples": None}, seed).segment(pool.images)
+            if arm == "real":
+                return real_segmenter(stages, seed).segment(pool.images)
+            with TemporaryDirectory() as folder:
+                quick = stages.fit_segmenter(
+                    pools["synthetic"], seed, Path(folder), steps=node.segmenter_steps
+                )
+            return stages.to_device(quick).segment(pool.images)
 
-        return Evidence(pools, model=model, encode=encode, segment=segment, device=next(encode.parameters()).device)
+        return Evidence(
+            pools, model=model, encode=encode, segment=segment, device=device_of(encode)
+        )
 
     metrics = {key: build(part) for key, part in node.metrics.items()}
-    return MetricCallback(name, metrics=metrics, train=stages.pools["train"], held_out=stages.pools["val"],
-                          count=node.count, steps=node.steps, make_evidence=make_evidence)
+    return MetricCallback(
+        name,
+        metrics=metrics,
+        train=stages.pools["train"],
+        held_out=stages.pools["val"],
+        count=node.count,
+        steps=node.steps,
+        make_evidence=make_evidence,
+    )
+
+
+def real_segmenter(stages: Stages, seed: int) -> Segmenter:
+    """The judge: trained on real data, shared by all cells on the same data."""
+    return stages.segmenter(stages.pools["train"], {"arm": "real"}, seed)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device
 
 
 def link(name: Path, target: Path) -> None:

@@ -30,14 +30,16 @@ def conf_path() -> str:
 
 
 def build(node: Any, *without: str, **more: Any) -> Any:
-    """The object that a node with `_target_` describes; keys in `without` are left out, `more` are passed on."""
-    from hydra.utils import instantiate
-    from omegaconf import OmegaConf
+    """The object that a node with `_target_` describes, or with `_partial_` a function that makes it.
 
-    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else dict(node)
-    kept = {key: value for key, value in plain.items() if key not in without}
+    Keys in `without` are left out, `more` are passed on.
+    """
+    from hydra.utils import instantiate
+
+    tree = plain(node)
+    kept = {key: value for key, value in tree.items() if key not in without}
     make = instantiate({**kept, "_partial_": True}, _convert_="all")
-    return make if plain.get("_partial_") and not more else make(**more)
+    return make if tree.get("_partial_") and not more else make(**more)
 
 
 def plain(node: Any) -> Any:
@@ -71,7 +73,9 @@ def check(config: Any, allowed: Mapping[str, Any]) -> None:
         raise ValueError("; ".join(found))
 
 
-def strangers(tree: Mapping[str, Any], allowed: Mapping[str, Any], where: str = "") -> Iterator[str]:
+def strangers(
+    tree: Mapping[str, Any], allowed: Mapping[str, Any], where: str = ""
+) -> Iterator[str]:
     """Keys of the plain part of the tree that the verb does not read, and scalars of another type."""
     for key, value in tree.items():
         name = f"{where}{key}"
@@ -106,7 +110,11 @@ def against_signature(node: Mapping[str, Any], where: str) -> Iterator[str]:
         yield f"{where}._target_ names {node['_target_']}, which cannot be imported: {error}"
         return
     parameters = signature(target).parameters.values()
-    taken = [p.name for p in parameters if p.kind not in (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)]
+    taken = [
+        p.name
+        for p in parameters
+        if p.kind not in (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
+    ]
     open_ended = isclass(target) and any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
     try:
         hints = get_type_hints(target.__init__ if isclass(target) else target)
@@ -130,7 +138,9 @@ def fits(value: Any, hint: Any) -> bool:
 
 def unknown(name: str, right: list[str], what: str = "a key") -> str:
     near = difflib.get_close_matches(name, right, 1, 0.5)
-    return f"{name} is not {what}" + (f": did you mean {near[0]}?" if near else f": take one of {', '.join(right)}")
+    return f"{name} is not {what}" + (
+        f": did you mean {near[0]}?" if near else f": take one of {', '.join(right)}"
+    )
 
 
 def verb(name: str, task: Callable[[Any], None]) -> None:
@@ -154,7 +164,16 @@ def verb(name: str, task: Callable[[Any], None]) -> None:
 
 
 def explain(error: Exception, name: str) -> str:
-    """A refused override in one line, with the nearest key or option that exists."""
+    """A refused override, or the mistake that a component found, in one line with the remedy."""
+    from omegaconf.errors import OmegaConfBaseException
+
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, ValueError | OSError) and not isinstance(
+            inner, OmegaConfBaseException
+        ):
+            return str(inner)
+        inner = inner.__cause__
     text = str(error)
     key = re.search(r"Could not override '([^']+)'", text)
     if key:
@@ -169,11 +188,10 @@ def explain(error: Exception, name: str) -> str:
 
 def known_keys(name: str) -> Iterator[str]:
     """Every key of the verb's configuration, with the group choices given on the command line where they compose."""
+    import hydra
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
-
-    import hydra
 
     choices = [word for word in sys.argv[1:] if re.fullmatch(r"[\w/@]+=[\w/]+", word)]
     GlobalHydra.instance().clear()
@@ -186,8 +204,7 @@ def known_keys(name: str) -> Iterator[str]:
                 continue
         else:
             return
-    for path in walk(OmegaConf.to_container(config, resolve=False)):
-        yield path
+    yield from walk(OmegaConf.to_container(config, resolve=False))
 
 
 def walk(node: Any, where: str = "") -> Iterator[str]:

@@ -15,7 +15,9 @@ from cmr_bench.types import Score
 log = logging.getLogger(__name__)
 
 
-def judge(evidence: Evidence, metrics: Mapping[str, Metric]) -> Iterator[tuple[str, list[Score], float]]:
+def judge(
+    evidence: Evidence, metrics: Mapping[str, Metric]
+) -> Iterator[tuple[str, list[Score], float]]:
     """(name, scores, seconds) of one metric after the other; one that fails on the data says why in its scores."""
     for name, metric in track(metrics.items(), "metrics", total=len(metrics), transient=True):
         start = time.perf_counter()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +23,7 @@ from cmr_bench.models.diffusion import Diffusion
 from cmr_bench.networks.autoencoder import Autoencoder
 from cmr_bench.networks.segmenter import Segmenter
 from cmr_bench.seeds import mix
-from cmr_bench.store import Store, key_of
+from cmr_bench.store import Store, key_of, read_json
 from cmr_bench.store.samples import Samples
 from cmr_bench.training import fit, load
 from cmr_bench.types import Masks, MaskSource, MaskToImage, Pool
@@ -45,22 +43,27 @@ class Stages:
         self.seconds: dict[str, float] = {}
         self.trainer = build(config.trainer)
 
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+    def built(
+        self, stage: str, kind: str, inputs: Mapping[str, Any], make: Callable[[Path], None]
+    ) -> Path:
+        """The folder of an artefact; what it cost when it was made is charged to the stage."""
+        folder = self.store.build(kind, inputs, make)
+        spent = float(read_json(folder / "done.json")["seconds"])
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+        return folder
 
     # --- data -------------------------------------------------------------------------------------
 
     def prepared(self, node: DictConfig) -> Path:
         """data.h5 of a data set, keyed by its configuration and by name, size and date of its files."""
         prepare = build(node)
-        files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in source_files(node)]
+        files = [
+            (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in source_files(node)
+        ]
         inputs = {"format": FORMAT, "config": without(plain(node), "root"), "files": files}
-        with self.timed("prepare"):
-            folder = self.store.build("data", inputs, lambda folder: prepare(folder=folder))
-        return folder / "data.h5"
+        return (
+            self.built("prepare", "data", inputs, lambda folder: prepare(folder=folder)) / "data.h5"
+        )
 
     @cached_property
     def data(self) -> Path:
@@ -90,7 +93,9 @@ class Stages:
     # --- trained parts ----------------------------------------------------------------------------
 
     def inputs(self, **more: Any) -> dict[str, Any]:
-        precision = {key: self.config.trainer.get(key) for key in ("precision", "gradient_clip_val")}
+        precision = {
+            key: self.config.trainer.get(key) for key in ("precision", "gradient_clip_val")
+        }
         return {"format": FORMAT, "data": self.data_hash, "trainer": precision, **more}
 
     @cached_property
@@ -103,13 +108,19 @@ class Stages:
 
         def make(folder: Path) -> None:
             module = build(node.module)
-            fit(module, self.pools["train"], title="autoencoder", folder=folder, trainer=self.trainer,
-                seed=node.module.seed, **self.budget(node.fit))
+            fit(
+                module,
+                self.pools["train"],
+                title="autoencoder",
+                folder=folder,
+                trainer=self.trainer,
+                seed=node.module.seed,
+                **self.budget(node.fit),
+            )
             module.standardise(self.pools["train"])
             torch.save({"state_dict": module.state_dict()}, folder / "autoencoder.pt")
 
-        with self.timed("autoencoder"):
-            folder = self.store.build("autoencoder", self.autoencoder_inputs, make)
+        folder = self.built("autoencoder", "autoencoder", self.autoencoder_inputs, make)
         return load(build(node.module), folder / "autoencoder.pt")
 
     @cached_property
@@ -125,11 +136,17 @@ class Stages:
 
         def make(folder: Path) -> None:
             pool = self.pools["train"]
-            fit(build(node.module), replace(pool, images=pool.masks.float()), title="masks", folder=folder,
-                trainer=self.trainer, seed=node.module.seed, **self.budget(node.fit))
+            fit(
+                build(node.module),
+                replace(pool, images=pool.masks.float()),
+                title="masks",
+                folder=folder,
+                trainer=self.trainer,
+                seed=node.module.seed,
+                **self.budget(node.fit),
+            )
 
-        with self.timed("masks"):
-            folder = self.store.build("mask", self.mask_inputs, make)
+        folder = self.built("masks", "mask", self.mask_inputs, make)
         model = self.to_device(load(build(node.module), folder / "last.ckpt"))
         return Learned(model, size=self.config.data.size)
 
@@ -148,45 +165,75 @@ class Stages:
     def new_model(self) -> Any:
         node = self.config.model
         if "space" not in node:
-            pools = {name: pool for name, pool in self.pools.items() if name in ("train", "val", "test")}
+            pools = {
+                name: pool for name, pool in self.pools.items() if name in ("train", "val", "test")
+            }
             return build(node, pools=pools)
         space = build(node.space)
-        return build(node, "space", space=space(autoencoder=self.autoencoder) if self.latent else space)
+        return build(
+            node, "space", space=space(autoencoder=self.autoencoder) if self.latent else space
+        )
 
-    def fitted_model(self, callbacks: Sequence[Callback], logger: Logger | None, every: int | None) -> MaskToImage:
+    def fitted_model(
+        self, callbacks: Sequence[Callback], logger: Logger | None, every: int | None
+    ) -> MaskToImage:
         """The trained image generator, its curve written by `logger`; a control needs no training."""
         module = self.new_model()
         if not isinstance(module, Diffusion):
             return module
 
         def make(folder: Path) -> None:
-            fit(self.new_model(), self.pools["train"], title=self.config.model._target_.split(".")[-1], folder=folder,
-                trainer=self.trainer, seed=self.config.seed, held_out=self.pools["val"], callbacks=callbacks,
-                logger=logger, validate_every=every, **self.budget(self.config.fit))
+            fit(
+                self.new_model(),
+                self.pools["train"],
+                title=self.config.model._target_.split(".")[-1],
+                folder=folder,
+                trainer=self.trainer,
+                seed=self.config.seed,
+                held_out=self.pools["val"],
+                callbacks=callbacks,
+                logger=logger,
+                validate_every=every,
+                **self.budget(self.config.fit),
+            )
 
-        with self.timed("fit"):
-            folder = self.store.build("model", self.model_inputs, make)
+        folder = self.built("fit", "model", self.model_inputs, make)
         return self.to_device(load(module, folder / "last.ckpt"))
 
-    def segmenter(self, pool: Pool, inputs: Mapping[str, Any], seed: int, steps: int | None = None) -> Segmenter:
+    def segmenter(self, pool: Pool, inputs: Mapping[str, Any], seed: int) -> Segmenter:
         """The segmentation network trained on a pool; `inputs` say what determines the pool."""
-        node = self.config.segmenter
-        budget = self.budget(node.fit) | ({"steps": steps} if steps else {})
 
         def make(folder: Path) -> None:
-            fit(build(node.module, seed=seed), pool, title=f"segmenter on {pool.name}", folder=folder,
-                trainer=self.trainer, seed=seed, **budget)
+            self.fit_segmenter(pool, seed, folder)
 
-        key = self.inputs(config=plain(node), steps=budget["steps"], pool=dict(inputs), seed=seed)
-        with self.timed("segmenters"):
-            folder = self.store.build("segmenter", key, make)
-        return self.to_device(load(build(node.module, seed=seed), folder / "last.ckpt"))
+        key = self.inputs(config=plain(self.config.segmenter), pool=dict(inputs), seed=seed)
+        folder = self.built("segmenters", "segmenter", key, make)
+        return self.to_device(
+            load(build(self.config.segmenter.module, seed=seed), folder / "last.ckpt")
+        )
+
+    def fit_segmenter(self, pool: Pool, seed: int, folder: Path, **other: int) -> Segmenter:
+        """One fit that is not kept; `other` replaces parts of the budget."""
+        node = self.config.segmenter
+        budget = self.budget(node.fit) | other
+        module = build(node.module, seed=seed)
+        return fit(
+            module,
+            pool,
+            title=f"segmenter, {pool.name}",
+            folder=folder,
+            trainer=self.trainer,
+            seed=seed,
+            **budget,
+        )
 
     def budget(self, node: DictConfig) -> dict[str, Any]:
         return {**plain(node), "augment": build(node.augment)}
 
     def to_device(self, module: Any) -> Any:
-        gpu = self.config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+        gpu = (
+            self.config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+        )
         return module.to("cuda" if gpu else "cpu")
 
     # --- synthetic pools --------------------------------------------------------------------------
@@ -207,16 +254,27 @@ class Stages:
         def make(folder: Path) -> None:
             count = self.config.synthesis.count or len(self.pools["train"])
             seeds = torch.tensor([mix(self.config.seed, "mask", i) for i in range(count)])
-            masks = {"synthetic": self.mask_source.sample(seeds=seeds), "matched": self.pools["test"].masks}
+            masks = {
+                "synthetic": self.mask_source.sample(seeds=seeds),
+                "matched": self.pools["test"].masks,
+            }
             for name, wanted in masks.items():
-                synthesise(model, wanted, Samples(folder / "samples.h5"), name, self.config.seed,
-                           self.config.synthesis.batch)
+                synthesise(
+                    model,
+                    wanted,
+                    Samples(folder / "samples.h5"),
+                    name,
+                    self.config.seed,
+                    self.config.synthesis.batch,
+                )
 
         self.mask_source  # noqa: B018 - trained outside the time that sampling is charged for
-        with self.timed("sample"):
-            folder = self.store.build("samples", self.sample_inputs, make)
+        folder = self.built("sample", "samples", self.sample_inputs, make)
         samples = Samples(folder / "samples.h5")
-        pools = {name: synthetic_pool(name, samples, self.pools["test"]) for name in ("synthetic", "matched")}
+        pools = {
+            name: synthetic_pool(name, samples, self.pools["test"])
+            for name in ("synthetic", "matched")
+        }
         return samples.path, pools
 
 
@@ -241,7 +299,9 @@ def synthetic_pool(name: str, samples: Samples, test: Pool) -> Pool:
         table = pd.DataFrame({column: [""] * len(images) for column in test.table.columns})
         table["subject"] = [f"synthetic-{i:05d}" for i in range(len(images))]
         table["slice"], table["thickness_mm"] = 0, float(np.median(test.table["thickness_mm"]))
-    return Pool(name, torch.from_numpy(images), torch.from_numpy(masks), table, test.spacing_mm, test.labels)
+    return Pool(
+        name, torch.from_numpy(images), torch.from_numpy(masks), table, test.spacing_mm, test.labels
+    )
 
 
 def join(name: str, *pools: Pool) -> Pool:
@@ -257,7 +317,9 @@ def join(name: str, *pools: Pool) -> Pool:
 
 def source_files(node: DictConfig) -> Sequence[Path]:
     """The files that a data node reads; none for data made from a seed."""
-    files: Callable[[], Sequence[Path]] | None = getattr(build(node.reader), "files", None) if "reader" in node else None
+    files: Callable[[], Sequence[Path]] | None = (
+        getattr(build(node.reader), "files", None) if "reader" in node else None
+    )
     return sorted(files()) if files else []
 
 
@@ -266,5 +328,3 @@ def without(tree: Any, *keys: str) -> Any:
     if isinstance(tree, Mapping):
         return {key: without(value, *keys) for key, value in tree.items() if key not in keys}
     return tree
-
-

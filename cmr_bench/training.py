@@ -12,9 +12,15 @@ from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import (
+    Callback,
+    ModelCheckpoint,
+    TQDMProgressBar,
+    WeightAveraging,
+)
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from cmr_bench.data.batches import Augment, SliceData
 from cmr_bench.store import atomic
@@ -27,7 +33,9 @@ log = logging.getLogger(__name__)
 class WholeFiles(TorchCheckpointIO):
     """Checkpoints are written beside their target and renamed: a kill leaves the last whole one."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
         with atomic(path) as temporary:
             super().save_checkpoint(checkpoint, temporary, storage_options)
 
@@ -75,7 +83,8 @@ def fit(
         enable_version_counter=False,
         save_top_k=1,
     )
-    averaging = [EMAWeightAveraging(decay=ema)] if ema is not None else []
+    # w + d (e - w) keeps frozen weights as they are, which Lightning's own d e + (1 - d) w does not.
+    averaging = [WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(ema))] if ema is not None else []
     bar = [Bar(title)] if sys.stderr.isatty() else []
     with quiet():
         run = trainer(
@@ -136,7 +145,9 @@ def readable(checkpoint: Path) -> bool:
     try:
         torch.load(checkpoint, map_location="meta", weights_only=True, mmap=True)
     except Exception as error:  # a torn file can fail in any way
-        log.warning("%s cannot be read (%s): training starts again", checkpoint, type(error).__name__)
+        log.warning(
+            "%s cannot be read (%s): training starts again", checkpoint, type(error).__name__
+        )
         return False
     return True
 
@@ -151,8 +162,13 @@ class quiet(warnings.catch_warnings):  # noqa: N801 - reads as a verb
             logger = logging.getLogger(name)
             self.before[name] = logger.level
             logger.setLevel(logging.ERROR)
-        for text in (".*does not have many workers.*", ".*in eval mode.*", ".*litlogger.*", ".*isn't defined.*",
-                     ".*exists and is not empty.*", ".*mid-epoch.*", ".*IterableDataset.*", ".*LeafSpec.*"):
+        for text in (
+            ".*does not have many workers.*",
+            ".*in eval mode.*",
+            ".*exists and is not empty.*",
+            ".*not resumable.*",  # ours is: a batch is a function of its step
+            ".*no `validation_step`.*",
+        ):
             warnings.filterwarnings("ignore", message=text)
 
     def __exit__(self, *error: Any) -> None:

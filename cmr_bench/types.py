@@ -60,6 +60,10 @@ class Pool:
             table=self.table.iloc[at].reset_index(drop=True),
         )
 
+    def spread(self, count: int) -> Pool:
+        """At most `count` slices at equal distances through the pool."""
+        return self.take(np.linspace(0, len(self) - 1, min(count, len(self))).astype(int))
+
 
 @dataclass(frozen=True)
 class Score:
@@ -100,7 +104,9 @@ class MaskToImage(Protocol):
 class HasLosses(Protocol):
     """A model whose training loss can be asked for, as membership attacks do."""
 
-    def losses(self, images: Images, masks: Masks, *, times: Sequence[float], seeds: Seeds) -> Tensor:
+    def losses(
+        self, images: Images, masks: Masks, *, times: Sequence[float], seeds: Seeds
+    ) -> Tensor:
         """(B, len(times)) mean squared error of the prediction at each time; noise drawn from seeds."""
         ...
 

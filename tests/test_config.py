@@ -45,7 +45,9 @@ def test_a_node_is_held_against_the_signature_of_its_target(node: dict, words: s
 
 def test_a_target_that_does_not_exist_is_named() -> None:
     (found,) = mistakes({"model": {"_target_": "cmr_bench.models.gan.GAN"}})
-    assert found.startswith("model._target_ names cmr_bench.models.gan.GAN, which cannot be imported")
+    assert found.startswith(
+        "model._target_ names cmr_bench.models.gan.GAN, which cannot be imported"
+    )
 
 
 def test_the_plain_part_has_keys_and_types_too() -> None:
@@ -67,7 +69,10 @@ def test_the_plain_part_has_keys_and_types_too() -> None:
         ("sede=1", "sede is not a key: did you mean seed?"),
         ("+sede=1", "sede is not a key: did you mean seed?"),
         ("model.stepz=3", "model.stepz is not a key: did you mean model.steps?"),
-        ("+model.sampler.etaa=0", "model.sampler.etaa is not a key: did you mean model.sampler.eta?"),
+        (
+            "+model.sampler.etaa=0",
+            "model.sampler.etaa is not a key: did you mean model.sampler.eta?",
+        ),
         ("model=fmm", "model=fmm is not an option: did you mean model=fm?"),
         ("seed=one", "seed is 'one', not int"),
         ("model.sampler.eta=a", "model.sampler.eta is 'a', not float"),

@@ -61,7 +61,7 @@ def test_key_is_the_same_for_numpy_values_and_in_another_process() -> None:
 
 @pytest.mark.parametrize("value", [{"a": object()}, {1: 2}, {"f": print}])
 def test_a_value_that_is_not_plain_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match="plain|string keys"):
+    with pytest.raises(ValueError, match=r"plain|string keys"):
         key_of(value)
 
 
@@ -69,7 +69,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_stray(tmp_path: Path) -> None
     path = tmp_path / "deep" / "value.json"
     write_json(path, {"x": 1, "bad": float("nan")})
     assert read_json(path) == {"x": 1, "bad": None}
-    with pytest.raises(KeyError), atomic(path) as temporary:
+    with pytest.raises(KeyError), atomic(path) as temporary:  # noqa: PT012
         temporary.write_text("half")
         raise KeyError("stop")
     assert read_json(path)["x"] == 1

@@ -264,5 +264,5 @@ def test_the_mode_follows_the_account_and_never_prompts(
     assert effective_mode("auto") == "offline"
     monkeypatch.setenv("WANDB_API_KEY", "not-a-key")
     assert effective_mode("auto") == "online" and effective_mode("offline") == "offline"
-    with pytest.raises(ValueError, match="logger.mode=on: choose one of"):
+    with pytest.raises(ValueError, match=r"logger\.mode=on: choose one of"):
         effective_mode("on")

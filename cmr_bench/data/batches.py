@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from cmr_bench.seeds import torch_rng
 from cmr_bench.types import Images, Masks, Pool
@@ -32,11 +33,14 @@ class Augment:
         if self.rotation or self.zoom or self.shift:
             angle, scale = u[0] * self.rotation * torch.pi / 180, 1 + u[1] * self.zoom
             cos, sin = scale * angle.cos(), scale * angle.sin()
-            rows = [torch.stack([cos, -sin, 2 * self.shift * u[2]], 1), torch.stack([sin, cos, 2 * self.shift * u[3]], 1)]
+            rows = [
+                torch.stack([cos, -sin, 2 * self.shift * u[2]], 1),
+                torch.stack([sin, cos, 2 * self.shift * u[3]], 1),
+            ]
             grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
-            look = {"grid": grid, "padding_mode": "reflection", "align_corners": False}
-            images = F.grid_sample(images, mode="bicubic", **look).clamp(-1, 1)
-            masks = F.grid_sample(masks.float(), mode="nearest", **look).long()
+            look = partial(F.grid_sample, grid=grid, padding_mode="reflection", align_corners=False)
+            images = look(images, mode="bicubic").clamp(-1, 1)
+            masks = look(masks.float(), mode="nearest").long()
         if self.gamma:
             power = (1 + self.gamma * u[4]).reshape(-1, 1, 1, 1)
             images = 2 * ((images + 1) / 2).clamp(0, 1) ** power - 1
@@ -72,7 +76,9 @@ class Batches(IterableDataset):
             int(e): torch.randperm(len(self.pool), generator=torch_rng(self.seed, "epoch", int(e)))
             for e in epochs.unique()
         }
-        return torch.stack([order[int(e)][i % len(self.pool)] for e, i in zip(epochs, at, strict=True)])
+        return torch.stack(
+            [order[int(e)][i % len(self.pool)] for e, i in zip(epochs, at, strict=True)]
+        )
 
     def at(self, step: int) -> tuple[Images, Masks]:
         rows = self.rows(step)
@@ -121,7 +127,18 @@ class SliceData(pl.LightningDataModule):
         return DataLoader(batches, batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
-        pool = self.held_out
-        rows = torch.linspace(0, len(pool) - 1, min(self.held, len(pool))).long() if pool else []
-        batch = [(pool.images[rows], pool.masks[rows])] if pool else []
-        return DataLoader(batch, batch_size=None)
+        return DataLoader(One(self.held_out, self.held), batch_size=None)
+
+
+class One(Dataset):
+    """A single batch: `count` slices at equal distances through a pool; nothing without a pool."""
+
+    def __init__(self, pool: Pool | None, count: int) -> None:
+        self.pool = pool and pool.spread(count)
+
+    def __len__(self) -> int:
+        return int(self.pool is not None)
+
+    def __getitem__(self, index: int) -> tuple[Images, Masks]:
+        assert self.pool is not None
+        return self.pool.images, self.pool.masks

@@ -145,27 +145,27 @@ class Phantom:
         name: str,
         index: int,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Magnitude images and masks (phase, slice, H, W); both phases share organs and textures."""
+        """Magnitude images of slabs and masks of their middle planes (phase, slice, H, W).
+
+        Both phases share organs and textures.
+        """
         vendor = VENDORS[name]
         skin = Skin.of(numpy_rng(self.seed, "phantom", index, "skin"), vendor, self.axis)
         shape = (len(hearts), len(heights), self.size, self.size)
         images, masks = np.empty(shape, np.float32), np.empty(shape, np.uint8)
         for k, z in enumerate(heights):
             signal = np.zeros((len(hearts), len(self.axis), len(self.axis)), np.float32)
-            halves = z + vendor.slab_mm * np.array([-0.25, 0.25])
-            # The label is that of one half of the slab, upper and lower in turn: votes would thin what tapers.
-            for at, labelled in zip(halves, (k % 2 == 0, k % 2 == 1), strict=True):
+            for at in z + vendor.slab_mm * np.array([-0.25, 0.25]):
                 x, y = thorax.frame(at, self.axis)
                 look = skin.at(at, self.axis)
                 around = organs(thorax, at, x, y, wide=look.wide, fine=look.grain)
                 for p, heart in enumerate(hearts.values()):
-                    tissue, label = place(
-                        heart, thorax, z=at, x=x, y=y, around=around, fine=look.fine
-                    )
-                    signal[p] += look.paint(tissue) / 2
-                    if labelled:
-                        share = pooled(label == LABEL_VALUES, self.factor)
-                        masks[p, k] = share.argmax(axis=0)
+                    where = {"x": x, "y": y, "around": around, "fine": look.fine}
+                    signal[p] += look.paint(place(heart, thorax, z=at, **where)[0]) / 2
+            x, y = thorax.frame(z, self.axis)
+            for p, heart in enumerate(hearts.values()):
+                label = place(heart, thorax, z=z, **{**where, "x": x, "y": y})[1]
+                masks[p, k] = pooled(label == LABEL_VALUES, self.factor).argmax(axis=0)
             for p, phase in enumerate(hearts):
                 rng = numpy_rng(self.seed, "phantom", index, phase, k)
                 images[p, k] = scan(

@@ -30,7 +30,7 @@ DENSITY = {
     "liver": 0.85,
     "gut": 0.9,
     "blood": 1.15,
-    "venous": 1.08,
+    "venous": 1.13,
 }
 """Proton density beside water, 0.85 for a tissue not named; inflow lifts blood, fat is lowered to where ACDC has it."""
 

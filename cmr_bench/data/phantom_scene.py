@@ -12,7 +12,7 @@ import numpy as np
 
 from cmr_bench.data.phantom_anatomy import Ventricles, bump
 
-LINING = 0.7
+LINING = 0.6
 """Trabecular lining of a cavity (mm): muscle that observers count to the cavity."""
 TISSUES = (
     "air",

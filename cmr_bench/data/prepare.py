@@ -19,7 +19,6 @@ from cmr_bench.data.records import Reader
 from cmr_bench.data.splits import SPLITS, limited, split_subjects
 from cmr_bench.data.stack import Stack, load
 from cmr_bench.data.survey import Seen, quarter_turns, survey
-from cmr_bench.data.writer import Writer as Writer
 from cmr_bench.data.writer import writing
 from cmr_bench.store.files import atomic, write_json
 from cmr_bench.types import LABELS

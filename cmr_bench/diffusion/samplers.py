@@ -21,12 +21,14 @@ class Sampler(Protocol):
 
     def nfe(self, steps: int) -> int: ...
 
-    def __call__(self, predict: Predict, x: Tensor, path: Path, times: Tensor, draw: Draw) -> Tensor: ...
+    def __call__(
+        self, predict: Predict, x: Tensor, path: Path, times: Tensor, draw: Draw
+    ) -> Tensor: ...
 
 
-def grid(path: Path, steps: int, *, power: float = 1.0) -> Tensor:
-    """(steps + 1,) times from 1 to 0, on the path; power > 1 spends more of the steps near the data."""
-    times = path.snap(torch.linspace(1, 0, steps + 1, dtype=torch.float64) ** power)
+def grid(path: Path, steps: int) -> Tensor:
+    """(steps + 1,) evenly spread times from 1 to 0, on the path."""
+    times = path.snap(torch.linspace(1, 0, steps + 1, dtype=torch.float64))
     times[-1] = 0
     if (times.diff() >= 0).any():
         raise ValueError(f"model.steps={steps} asks for more steps than the path has")
@@ -55,7 +57,9 @@ class Ancestral:
         x = a_s.to(x0) * x0 + (b_s**2 - c**2).clamp(min=0).sqrt().to(x0) * eps
         return x + c.to(x0) * draw() if c > 0 else x
 
-    def __call__(self, predict: Predict, x: Tensor, path: Path, times: Tensor, draw: Draw) -> Tensor:
+    def __call__(
+        self, predict: Predict, x: Tensor, path: Path, times: Tensor, draw: Draw
+    ) -> Tensor:
         for i, (t, s) in enumerate(pairwise(times)):
             x = self.step(path(t), path(s), predict(x, t), partial(draw, i))
         return x
@@ -70,7 +74,9 @@ class Heun:
     def nfe(self, steps: int) -> int:
         return 2 * steps - 1
 
-    def __call__(self, predict: Predict, x: Tensor, path: Path, times: Tensor, draw: Draw) -> Tensor:
+    def __call__(
+        self, predict: Predict, x: Tensor, path: Path, times: Tensor, draw: Draw
+    ) -> Tensor:
         for t, s in pairwise(times):
             (a_t, b_t), (a_s, b_s) = path(t), path(s)
             da, db = (a_s - a_t).to(x), (b_s - b_t).to(x)
@@ -94,7 +100,9 @@ class Multistep:
     def nfe(self, steps: int) -> int:
         return steps
 
-    def __call__(self, predict: Predict, x: Tensor, path: Path, times: Tensor, draw: Draw) -> Tensor:
+    def __call__(
+        self, predict: Predict, x: Tensor, path: Path, times: Tensor, draw: Draw
+    ) -> Tensor:
         last: tuple[Tensor, Tensor] | None = None
         for t, s in pairwise(times):
             (a_t, b_t), (a_s, b_s) = path(t), path(s)

@@ -43,15 +43,21 @@ class Deformed:
         rng = torch_rng(seed, "deformed")
         mask = self.masks[int(torch.randint(len(self.masks), (), generator=rng))]
         planes = F.one_hot(mask[0], len(LABELS)).movedim(-1, 0)[None].float()
-        moved = F.grid_sample(planes, self.field(planes, rng), padding_mode="border", align_corners=False)
+        moved = F.grid_sample(
+            planes, self.field(planes, rng), padding_mode="border", align_corners=False
+        )
         return moved.argmax(1, keepdim=True)
 
     def field(self, planes: Tensor, rng: torch.Generator) -> Tensor:
         """(1, H, W, 2) where each pixel looks, in the units of grid_sample."""
         u = 2 * torch.rand(5, generator=rng) - 1
         angle = u[0] * self.rotation * torch.pi / 180
-        turn = torch.stack([torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])])
-        scale = (1 + self.zoom * u[1]) * torch.stack([1 + self.stretch * u[2], 1 - self.stretch * u[2]])
+        turn = torch.stack(
+            [torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])]
+        )
+        scale = (1 + self.zoom * u[1]) * torch.stack(
+            [1 + self.stretch * u[2], 1 - self.stretch * u[2]]
+        )
         matrix = torch.cat([turn * scale, 2 * self.shift * u[3:, None]], 1)[None]
         grid = F.affine_grid(matrix, list(planes.shape), align_corners=False)
         knots = torch.randn(1, 2, self.knots, self.knots, generator=rng) * self.bend

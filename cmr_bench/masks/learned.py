@@ -16,4 +16,6 @@ class Learned:
 
     def sample(self, *, seeds: Seeds) -> Masks:
         empty = torch.zeros(self.batch, 1, self.size, self.size, dtype=torch.int64)
-        return torch.cat([self.model.sample(empty[: len(part)], seeds=part) for part in seeds.split(self.batch)])
+        return torch.cat(
+            [self.model.sample(empty[: len(part)], seeds=part) for part in seeds.split(self.batch)]
+        )

@@ -17,5 +17,8 @@ class Real:
         self.masks = pool.masks
 
     def sample(self, *, seeds: Seeds) -> Masks:
-        rows = [int(torch.randint(len(self.masks), (), generator=torch_rng(int(s), "real"))) for s in seeds]
+        rows = [
+            int(torch.randint(len(self.masks), (), generator=torch_rng(int(s), "real")))
+            for s in seeds
+        ]
         return self.masks[rows]

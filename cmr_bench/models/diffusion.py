@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -131,7 +132,7 @@ class Diffusion(pl.LightningModule):
             return torch.autocast("cuda", torch.bfloat16)
         return nullcontext()
 
-    def configure_optimizers(self):  # type: ignore[override]
+    def configure_optimizers(self) -> Any:
         return warm_cosine(self, self.optimizer(self.denoiser.parameters()), self.warmup)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -22,6 +23,9 @@ class Autoencoder(pl.LightningModule):
     loss = |x - D(z)|_1 + ssim (1 - SSIM(x, D(z))) + kl KL(q(z|x), N(0, 1)),  z ~ q(z|x).
     """
 
+    mean: Tensor
+    sd: Tensor
+
     def __init__(
         self,
         *,
@@ -36,7 +40,13 @@ class Autoencoder(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.channels, self.factor = channels, 2 ** (len(widths) - 1)
-        self.kl, self.ssim, self.seed, self.warmup, self.optimizer = kl, ssim, seed, warmup, optimizer
+        self.kl, self.ssim, self.seed, self.warmup, self.optimizer = (
+            kl,
+            ssim,
+            seed,
+            warmup,
+            optimizer,
+        )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.net = AutoencoderKL(
@@ -77,9 +87,11 @@ class Autoencoder(pl.LightningModule):
     @torch.inference_mode()
     def standardise(self, pool: Pool, batch: int = 256) -> None:
         """Set the latent scale from a pool: one mean and one standard deviation a channel."""
-        z = torch.cat([self.net.encode(part.to(self.device))[0] for part in pool.images.split(batch)])
+        z = torch.cat(
+            [self.net.encode(part.to(self.device))[0] for part in pool.images.split(batch)]
+        )
         self.mean.copy_(z.mean((0, 2, 3), keepdim=True))
         self.sd.copy_(z.std((0, 2, 3), keepdim=True))
 
-    def configure_optimizers(self):  # type: ignore[override]
+    def configure_optimizers(self) -> Any:
         return warm_cosine(self, self.optimizer(self.net.parameters()), self.warmup)

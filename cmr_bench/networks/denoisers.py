@@ -67,7 +67,8 @@ def layout(inputs: int, widths: Sequence[int], attention: Sequence[bool], blocks
         "attention_levels": tuple(attention),
         "num_res_blocks": blocks,
         "num_head_channels": 32,
-        "norm_num_groups": 32,
+        # MONAI adds the time embedding before a group norm: a group of one channel would erase it.
+        "norm_num_groups": 8,
         "use_flash_attention": True,
     }
 
@@ -131,7 +132,9 @@ class Spade(nn.Module):
 
     def forward(self, z: Tensor, t: Tensor, masks: Masks) -> Tensor:
         skip, deep = self.frame.down(z)
-        return self.frame.up(self.unet(deep, 1000 * t, planes(masks, self.factor * self.patch)), skip)
+        return self.frame.up(
+            self.unet(deep, 1000 * t, planes(masks, self.factor * self.patch)), skip
+        )
 
 
 class Control(nn.Module):

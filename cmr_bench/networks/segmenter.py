@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -55,8 +56,10 @@ class Segmenter(pl.LightningModule):
     def segment(self, images: Images, batch: int = 128) -> Masks:
         """The most probable label of each pixel."""
         self.eval()
-        parts = [self(part.to(self.device)).argmax(1, keepdim=True).cpu() for part in images.split(batch)]
+        parts = [
+            self(part.to(self.device)).argmax(1, keepdim=True).cpu() for part in images.split(batch)
+        ]
         return torch.cat(parts)
 
-    def configure_optimizers(self):  # type: ignore[override]
+    def configure_optimizers(self) -> Any:
         return warm_cosine(self, self.optimizer(self.net.parameters()), self.warmup)

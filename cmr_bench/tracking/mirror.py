@@ -28,7 +28,7 @@ def has_account() -> bool:
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
     for name in (os.environ.get("NETRC"), "~/.netrc", "~/_netrc"):
         try:
-            if name and host and netrc.netrc(os.path.expanduser(name)).authenticators(host):
+            if name and host and netrc.netrc(Path(name).expanduser()).authenticators(host):
                 return True
         except (OSError, netrc.NetrcParseError):
             continue
