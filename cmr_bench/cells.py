@@ -21,8 +21,9 @@ from cmr_bench.models.diffusion import Diffusion
 from cmr_bench.networks.segmenter import Segmenter
 from cmr_bench.reporting import triangle
 from cmr_bench.reporting.grids import save_grid
-from cmr_bench.stages import Stages, join
+from cmr_bench.stages import Stages
 from cmr_bench.store import Cell, append_jsonl, environment, key_of, read_jsonl
+from cmr_bench.synthesis import join
 from cmr_bench.tracking.tracker import Tracker
 from cmr_bench.types import Masks, Pool
 

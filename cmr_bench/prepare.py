@@ -9,7 +9,6 @@ from cmr_bench.config import check, verb
 KEYS: dict[str, Any] = {
     "data": None,
     "protocol": None,
-    "trainer": None,
     "store": {"root": str},
 }
 
@@ -20,9 +19,10 @@ def task(config: Any) -> None:
     from rich.console import Console  # the heavy imports, after the checks that need none
 
     from cmr_bench.data.summary import summary
-    from cmr_bench.stages import Stages
+    from cmr_bench.preparation import prepared
+    from cmr_bench.store import Store
 
-    Console().print(summary(Stages(config).prepared(config.data).parent))
+    Console().print(summary(prepared(Store(config.store.root), config.data)))
 
 
 def main() -> None:

@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
@@ -22,16 +20,15 @@ from cmr_bench.masks.learned import Learned
 from cmr_bench.models.diffusion import Diffusion
 from cmr_bench.networks.autoencoder import Autoencoder
 from cmr_bench.networks.segmenter import Segmenter
+from cmr_bench.preparation import FORMAT, prepared, without
 from cmr_bench.seeds import mix
 from cmr_bench.store import Store, key_of, read_json
 from cmr_bench.store.samples import Samples
+from cmr_bench.synthesis import synthesise, synthetic_pool
 from cmr_bench.training import fit, load
-from cmr_bench.types import Masks, MaskSource, MaskToImage, Pool
+from cmr_bench.types import MaskSource, MaskToImage, Pool
 
 log = logging.getLogger(__name__)
-
-FORMAT = 1
-"""Raised when the meaning of stored artefacts changes, so that none made before is taken for a new one."""
 
 
 class Stages:
@@ -47,27 +44,18 @@ class Stages:
         self, stage: str, kind: str, inputs: Mapping[str, Any], make: Callable[[Path], None]
     ) -> Path:
         """The folder of an artefact; what it cost when it was made is charged to the stage."""
-        folder = self.store.build(kind, inputs, make)
+        return self.charged(stage, self.store.build(kind, inputs, make))
+
+    def charged(self, stage: str, folder: Path) -> Path:
         spent = float(read_json(folder / "done.json")["seconds"])
         self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
         return folder
 
     # --- data -------------------------------------------------------------------------------------
 
-    def prepared(self, node: DictConfig) -> Path:
-        """data.h5 of a data set, keyed by its configuration and by name, size and date of its files."""
-        prepare = build(node)
-        files = [
-            (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in source_files(node)
-        ]
-        inputs = {"format": FORMAT, "config": without(plain(node), "root"), "files": files}
-        return (
-            self.built("prepare", "data", inputs, lambda folder: prepare(folder=folder)) / "data.h5"
-        )
-
     @cached_property
     def data(self) -> Path:
-        return self.prepared(self.config.data)
+        return self.charged("prepare", prepared(self.store, self.config.data))
 
     @cached_property
     def data_hash(self) -> str:
@@ -84,7 +72,7 @@ class Stages:
     @cached_property
     def external(self) -> Pool:
         """The other domain, less what is also in the data that the models are trained on."""
-        path = self.prepared(self.config.external)
+        path = self.charged("prepare", prepared(self.store, self.config.external))
         known = shared(self.data, path)
         for twin in known:
             log.warning("%s: %s is left out of the external pool", twin, twin.second)
@@ -276,55 +264,3 @@ class Stages:
             for name in ("synthetic", "matched")
         }
         return samples.path, pools
-
-
-def synthesise(
-    model: MaskToImage, masks: Masks, samples: Samples, name: str, seed: int, batch: int
-) -> None:
-    """Fill a group of samples.h5 with one image a mask, going on where an earlier call stopped."""
-    from rich.progress import track
-
-    seeds = torch.tensor([mix(seed, name, i) for i in range(len(masks))])
-    samples.reserve(name, masks=masks.numpy(), seeds=seeds.numpy())
-    parts = torch.as_tensor(samples.missing(name)).split(batch)
-    for rows in track(parts, f"images, {name}", transient=True):
-        samples.put(name, rows.numpy(), model.sample(masks[rows], seeds=seeds[rows]).numpy())
-
-
-def synthetic_pool(name: str, samples: Samples, test: Pool) -> Pool:
-    """A group of samples.h5 as a pool: `matched` has the table of test, each other image is a subject of its own."""
-    images, masks, _ = samples.read(name)
-    table = test.table
-    if name != "matched":
-        table = pd.DataFrame({column: [""] * len(images) for column in test.table.columns})
-        table["subject"] = [f"synthetic-{i:05d}" for i in range(len(images))]
-        table["slice"], table["thickness_mm"] = 0, float(np.median(test.table["thickness_mm"]))
-    return Pool(
-        name, torch.from_numpy(images), torch.from_numpy(masks), table, test.spacing_mm, test.labels
-    )
-
-
-def join(name: str, *pools: Pool) -> Pool:
-    """Several pools as one."""
-    return replace(
-        pools[0],
-        name=name,
-        images=torch.cat([pool.images for pool in pools]),
-        masks=torch.cat([pool.masks for pool in pools]),
-        table=pd.concat([pool.table for pool in pools], ignore_index=True),
-    )
-
-
-def source_files(node: DictConfig) -> Sequence[Path]:
-    """The files that a data node reads; none for data made from a seed."""
-    files: Callable[[], Sequence[Path]] | None = (
-        getattr(build(node.reader), "files", None) if "reader" in node else None
-    )
-    return sorted(files()) if files else []
-
-
-def without(tree: Any, *keys: str) -> Any:
-    """A nested mapping less some keys at every depth."""
-    if isinstance(tree, Mapping):
-        return {key: without(value, *keys) for key, value in tree.items() if key not in keys}
-    return tree

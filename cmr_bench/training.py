@@ -168,6 +168,8 @@ class quiet(warnings.catch_warnings):  # noqa: N801 - reads as a verb
             ".*exists and is not empty.*",
             ".*not resumable.*",  # ours is: a batch is a function of its step
             ".*no `validation_step`.*",
+            ".*LeafSpec.*",
+            ".*`IterableDataset` has `__len__` defined.*",
         ):
             warnings.filterwarnings("ignore", message=text)
 

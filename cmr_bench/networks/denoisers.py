@@ -67,8 +67,8 @@ def layout(inputs: int, widths: Sequence[int], attention: Sequence[bool], blocks
         "attention_levels": tuple(attention),
         "num_res_blocks": blocks,
         "num_head_channels": 32,
-        # MONAI adds the time embedding before a group norm: a group of one channel would erase it.
-        "norm_num_groups": 8,
+        # MONAI adds the time embedding before a group norm: groups of one channel would erase it.
+        "norm_num_groups": 16,
         "use_flash_attention": True,
     }
 

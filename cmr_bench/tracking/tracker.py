@@ -72,7 +72,8 @@ class Tracker(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         self._step = self._step if step is None else int(step)
-        values = {name: float(value) for name, value in metrics.items()}
+        # Lightning adds its epoch, and a training here is one epoch of steps.
+        values = {name: float(value) for name, value in metrics.items() if name != "epoch"}
         self.cell.log(self._step, values)
         self.mirror.log(values, self._step)
 

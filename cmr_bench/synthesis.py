@@ -1,0 +1,49 @@
+"""Synthetic images: one a mask, kept row by row, and seen again as pools."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.progress import track
+
+from cmr_bench.seeds import mix
+from cmr_bench.store.samples import Samples
+from cmr_bench.types import Masks, MaskToImage, Pool
+
+
+def synthesise(
+    model: MaskToImage, masks: Masks, samples: Samples, name: str, seed: int, batch: int
+) -> None:
+    """Fill a group of samples.h5 with one image a mask, going on where an earlier call stopped."""
+    seeds = torch.tensor([mix(seed, name, i) for i in range(len(masks))])
+    samples.reserve(name, masks=masks.numpy(), seeds=seeds.numpy())
+    parts = torch.as_tensor(samples.missing(name)).split(batch)
+    for rows in track(parts, f"images, {name}", transient=True):
+        samples.put(name, rows.numpy(), model.sample(masks[rows], seeds=seeds[rows]).numpy())
+
+
+def synthetic_pool(name: str, samples: Samples, test: Pool) -> Pool:
+    """A group of samples.h5 as a pool: `matched` has the table of test, each other image is a subject of its own."""
+    images, masks, _ = samples.read(name)
+    table = test.table
+    if name != "matched":
+        table = pd.DataFrame({column: [""] * len(images) for column in test.table.columns})
+        table["subject"] = [f"synthetic-{i:05d}" for i in range(len(images))]
+        table["slice"], table["thickness_mm"] = 0, float(np.median(test.table["thickness_mm"]))
+    return Pool(
+        name, torch.from_numpy(images), torch.from_numpy(masks), table, test.spacing_mm, test.labels
+    )
+
+
+def join(name: str, *pools: Pool) -> Pool:
+    """Several pools as one."""
+    return replace(
+        pools[0],
+        name=name,
+        images=torch.cat([pool.images for pool in pools]),
+        masks=torch.cat([pool.masks for pool in pools]),
+        table=pd.concat([pool.table for pool in pools], ignore_index=True),
+    )
