@@ -26,7 +26,7 @@ demo: $(VENV)/.installed ## Compare three families on three axes, on phantom dat
 	$(RUN) -m cmr_bench.run -m model=ddpm,ldm,fm
 
 test: $(VENV)/.installed ## Run the tests.
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.installed ## Lint, format, types and import rules.
 	$(RUN) -m ruff check .

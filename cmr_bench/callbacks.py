@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import lightning.pytorch as pl
 import torch
@@ -45,13 +46,12 @@ class MetricCallback(Callback):
         if not trainer.is_global_zero:
             return
         pools = {"train": self.train, "val": self.held_out.take(slice(0, 0)), "test": self.held_out}
-        if any({"synthetic", "matched"} & set(metric.pools) for metric in self.metrics.values()):
-            for name, pool in (("synthetic", self.train), ("matched", self.held_out)):
+        wanted = {name for metric in self.metrics.values() for name in metric.pools}
+        for name, pool in (("synthetic", self.train), ("matched", self.held_out)):
+            if name in wanted:
                 seeds = torch.tensor([mix(name, i) for i in range(len(pool))])
                 images = module.sample(pool.masks, seeds=seeds, steps=self.steps)  # type: ignore[operator]
-                pools[name] = Pool(
-                    name, images, pool.masks, pool.table, pool.spacing_mm, pool.labels
-                )
+                pools[name] = replace(pool, name=name, images=images)
         evidence = self.make_evidence(pools, module)
         for _, scores, _ in judge(evidence, self.metrics):
             for score in scores:

@@ -165,13 +165,13 @@ def verb(name: str, task: Callable[[Any], None]) -> None:
 
 def explain(error: Exception, name: str) -> str:
     """A refused override, or the mistake that a component found, in one line with the remedy."""
+    from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    libraries = (HydraException, OmegaConfBaseException)
     inner: BaseException | None = error
     while inner is not None:
-        if isinstance(inner, ValueError | OSError) and not isinstance(
-            inner, OmegaConfBaseException
-        ):
+        if isinstance(inner, ValueError | OSError) and not isinstance(inner, libraries):
             return str(inner)
         inner = inner.__cause__
     text = str(error)

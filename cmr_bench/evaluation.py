@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Iterator, Mapping
 
@@ -19,7 +20,13 @@ def judge(
     evidence: Evidence, metrics: Mapping[str, Metric]
 ) -> Iterator[tuple[str, list[Score], float]]:
     """(name, scores, seconds) of one metric after the other; one that fails on the data says why in its scores."""
-    for name, metric in track(metrics.items(), "metrics", total=len(metrics), transient=True):
+    for name, metric in track(
+        metrics.items(),
+        "metrics",
+        total=len(metrics),
+        transient=True,
+        disable=not sys.stdout.isatty(),
+    ):
         start = time.perf_counter()
         try:
             scores = metric.scores(evidence)

@@ -57,12 +57,23 @@ class Latent(nn.Module):
 
 
 class Labels(nn.Module):
-    """Label maps as one-hot planes in {-1, 1}; decoding takes the largest (stage 1)."""
+    """Label maps as planes in [-1, 1]: 2 share - 1 of each label in blocks of `factor` pixels a side (stage 1).
 
-    channels, factor, clip = len(LABELS), 1, (-1.0, 1.0)
+    Decoding enlarges the shares bilinearly and takes the largest; with factor 1 it gives the same labels back.
+    """
+
+    channels, clip = len(LABELS), (-1.0, 1.0)
+
+    def __init__(self, factor: int = 1) -> None:
+        super().__init__()
+        self.factor = factor
 
     def encode(self, images: Masks) -> Tensor:
-        return 2.0 * F.one_hot(images[:, 0].long(), len(LABELS)).movedim(-1, 1) - 1
+        planes = F.one_hot(images[:, 0].long(), len(LABELS)).movedim(-1, 1).float()
+        return 2 * F.avg_pool2d(planes, self.factor) - 1
 
     def decode(self, z: Tensor) -> Masks:
-        return z.argmax(1, keepdim=True)
+        planes = F.interpolate(
+            z.float(), scale_factor=self.factor, mode="bilinear", align_corners=False
+        )
+        return planes.argmax(1, keepdim=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,7 @@ def synthesise(
     seeds = torch.tensor([mix(seed, name, i) for i in range(len(masks))])
     samples.reserve(name, masks=masks.numpy(), seeds=seeds.numpy())
     parts = torch.as_tensor(samples.missing(name)).split(batch)
-    for rows in track(parts, f"images, {name}", transient=True):
+    for rows in track(parts, f"images, {name}", transient=True, disable=not sys.stdout.isatty()):
         samples.put(name, rows.numpy(), model.sample(masks[rows], seeds=seeds[rows]).numpy())
 
 

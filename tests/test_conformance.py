@@ -125,6 +125,7 @@ def fit(model: MaskToImage, pool: Pool) -> None:
     gpu = torch.cuda.is_available()
     trainer = Trainer(
         max_steps=2,
+        limit_val_batches=0,
         accelerator="gpu" if gpu else "cpu",
         precision="bf16-mixed" if gpu else "32-true",
         logger=False,

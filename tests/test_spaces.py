@@ -27,6 +27,18 @@ def test_labels_come_back(seed):
     assert torch.equal(Labels().decode(planes), masks)
 
 
+def test_labels_in_blocks_keep_areas_and_nearly_all_pixels():
+    y, x = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
+    radius = ((x - 15.5) ** 2 + (y - 15.5) ** 2).sqrt()
+    masks = ((radius < 12).long() + (radius < 7).long())[None, None]
+    space = Labels(2)
+    planes = space.encode(masks)
+    assert planes.shape == (1, 4, 16, 16) and planes.abs().max() <= 1
+    shares = (planes + 1).mean((0, 2, 3)) / 2
+    torch.testing.assert_close(shares, torch.stack([(masks == k).float().mean() for k in range(4)]))
+    assert (space.decode(planes) == masks).float().mean() > 0.97
+
+
 def test_labels_bear_noise_below_one():
     planes = Labels().encode(POOL.masks)
     assert torch.equal(Labels().decode(planes + 1.9 * torch.rand_like(planes) - 0.95), POOL.masks)

@@ -113,6 +113,23 @@ except OSError as error:
     assert os.listdir(tmp_path) == ["value"]
 
 
+def test_a_full_disk_is_one_clear_line_for_samples_too(tmp_path: Path) -> None:
+    path = tmp_path / "samples.h5"
+    code = f"""
+import sys, numpy as np
+from pathlib import Path
+from cmr_bench.store.samples import Samples
+{SMALL_DISK}
+try:
+    Samples(Path(sys.argv[1])).reserve("all", masks=np.zeros((40, 64, 64)), seeds=np.arange(40))
+except OSError as error:
+    print(error)
+"""
+    out, err = python(code, path).communicate()
+    assert out.count("\n") == 1 and f"could not write {path}" in out, err
+    assert os.listdir(tmp_path) == []
+
+
 def test_torn_lines_are_passed_over_and_the_next_append_repairs_them(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     rows = [{"step": k, "value": k / 7} for k in range(3)]

@@ -126,19 +126,18 @@ class SliceData(pl.LightningDataModule):
         )
         return DataLoader(batches, batch_size=None)
 
-    def val_dataloader(self) -> DataLoader:
-        return DataLoader(One(self.held_out, self.held), batch_size=None)
+    def val_dataloader(self) -> DataLoader | list:
+        return DataLoader(One(self.held_out, self.held), batch_size=None) if self.held_out else []
 
 
 class One(Dataset):
-    """A single batch: `count` slices at equal distances through a pool; nothing without a pool."""
+    """A single batch: `count` slices at equal distances through a pool."""
 
-    def __init__(self, pool: Pool | None, count: int) -> None:
-        self.pool = pool and pool.spread(count)
+    def __init__(self, pool: Pool, count: int) -> None:
+        self.pool = pool.spread(count)
 
     def __len__(self) -> int:
-        return int(self.pool is not None)
+        return 1
 
     def __getitem__(self, index: int) -> tuple[Images, Masks]:
-        assert self.pool is not None
         return self.pool.images, self.pool.masks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,12 @@ def prepare_phantom(
     prints: list[Seen] = []
     with atomic(folder / "data.h5") as path, writing(path, size=size) as writer:
         chosen = [i for i, record in enumerate(records) if record.subject in sides]
-        for i in track(chosen, description="drawing the phantom", transient=True):
+        for i in track(
+            chosen,
+            description="drawing the phantom",
+            transient=True,
+            disable=not sys.stdout.isatty(),
+        ):
             subject = phantom[i]
             side = sides[phantom.name(i)]
             writer.add(subject.images, subject.masks, subject.table.assign(split=side))

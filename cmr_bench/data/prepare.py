@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,9 @@ def prepare(
         "volumes": [],
     }  # fmt: skip
     with atomic(folder / "data.h5") as path, writing(path, size=size) as writer:
-        for item in track(kept, description="preparing", transient=True):
+        for item in track(
+            kept, description="preparing", transient=True, disable=not sys.stdout.isatty()
+        ):
             stack = load(item.record).turned(turns)
             images, masks, lost = window(stack, spacing_mm=spacing_mm, size=size, crop=crop)
             table = _table(stack, item, sides[item.record.subject], every=slices == "all")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +41,9 @@ def survey(reader: Reader) -> tuple[list[Seen], list[Fault]]:
     doubled = repeated(records)
     seen: list[Seen] = []
     sums: dict[Path, str] = {}
-    for at, record in enumerate(track(records, description="checking", transient=True)):
+    for at, record in enumerate(
+        track(records, description="checking", transient=True, disable=not sys.stdout.isatty())
+    ):
         wrong, volumes = inspect(record)
         faults += wrong
         if volumes is None or at in doubled:

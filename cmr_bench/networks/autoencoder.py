@@ -62,7 +62,7 @@ class Autoencoder(pl.LightningModule):
                 with_decoder_nonlocal_attn=False,
             )
         # Noise of a twentieth of a unit to begin with: at MONAI's unit noise the first thousand steps learn little.
-        torch.nn.init.constant_(self.net.quant_conv_log_sigma.conv.bias, -6.0)
+        torch.nn.init.constant_(self.net.get_parameter("quant_conv_log_sigma.conv.bias"), -6.0)
         self.similarity = SSIMLoss(2, data_range=2.0, win_size=7)
         self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
         self.register_buffer("sd", torch.ones(1, channels, 1, 1))

@@ -45,10 +45,15 @@ class Samples:
             "seeds": numbers,
             "written": np.zeros(len(labels), dtype=np.uint8),
         }
-        with atomic(self.path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+        # Laid out in memory: HDF5 takes the process down with it when a write fails on a full disk.
+        with h5py.File("samples", "w", driver="core", backing_store=False) as file:
             for name, arrays in (others | {group: fresh}).items():
                 for key, values in arrays.items():
                     file.create_dataset(f"{name}/{key}", data=values)
+            file.flush()
+            whole = file.id.get_file_image()
+        with atomic(self.path) as temporary:
+            temporary.write_bytes(whole)
 
     def missing(self, group: str) -> NDArray[np.int64]:
         """Rows whose image is not there yet."""
