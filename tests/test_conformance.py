@@ -19,6 +19,7 @@ from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.models.diffusion import Diffusion
 from cmr_bench.networks.autoencoder import Autoencoder
 from cmr_bench.run import KEYS
+from cmr_bench.training import quiet
 from cmr_bench.types import HasLosses, MaskToImage, Pool
 
 CONF = Path(conf_path())
@@ -134,7 +135,8 @@ def fit(model: MaskToImage, pool: Pool) -> None:
         enable_model_summary=False,
     )
     before = [p.clone() for p in model.denoiser.parameters()]
-    trainer.fit(model, SliceData(pool, batch=4, seed=0, augment=Augment()))
+    with quiet():
+        trainer.fit(model, SliceData(pool, batch=4, seed=0, augment=Augment()))
     assert any(
         not torch.equal(a, b.cpu())
         for a, b in zip(before, model.denoiser.parameters(), strict=True)
