@@ -19,13 +19,12 @@ from cmr_bench.types import Pool
 class MetricCallback(Callback):
     """Judges the averaged weights at each validation on `count` slices and logs under `train/<score>`.
 
-    `make_evidence(pools, model)` gives what metrics look at. The pools are small: `test` and `val` are the same
-    held-out slices, `matched` are synthetic images for their masks, `synthetic` those for training masks.
+    `make_evidence(pools, model)` gives what metrics look at. The pools are small: `test` are held-out
+    slices, `val` is empty, `matched` are synthetic images for the masks of test, `synthetic` those for training masks.
     """
 
     def __init__(
         self,
-        axis: str,
         *,
         metrics: Mapping[str, Metric],
         train: Pool,
@@ -34,12 +33,7 @@ class MetricCallback(Callback):
         steps: int,
         make_evidence: Callable[[Mapping[str, Pool], object], Evidence],
     ) -> None:
-        self.axis, self.metrics, self.steps, self.make_evidence = (
-            axis,
-            dict(metrics),
-            steps,
-            make_evidence,
-        )
+        self.metrics, self.steps, self.make_evidence = dict(metrics), steps, make_evidence
         self.train, self.held_out = train.spread(count), held_out.spread(count)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

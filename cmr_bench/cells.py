@@ -35,12 +35,14 @@ def run_cell(config: DictConfig, choices: Mapping[str, str]) -> Cell:
     if config.threads:
         torch.set_num_threads(config.threads)
     stages = Stages(config)
-    key = key_of({"samples": stages.sample_inputs, "judges": judges(config)})
+    key = key_of({"samples": stages.sample_inputs, "judges": judges(config, stages.external_hash)})
     cell = stages.store.cell(choices["model"], key)
     if cell.status.state == "done":
         log.info("%s is done: %s", choices["model"], cell.folder)
         return cell
     with cell.attempt():
+        if (cell.folder / "done.json").exists():  # made by another process while this one waited
+            return cell
         cell.write(
             "cell.json",
             {
@@ -63,10 +65,10 @@ def run_cell(config: DictConfig, choices: Mapping[str, str]) -> Cell:
     return cell
 
 
-def judges(config: DictConfig) -> dict[str, Any]:
+def judges(config: DictConfig, external: str | None) -> dict[str, Any]:
     """What determines the scores of given samples."""
-    names = ("metric", "segmenter", "encoder", "external")
-    return {name: plain(config.get(name)) for name in names}
+    names = ("metric", "segmenter", "encoder")
+    return {name: plain(config[name]) for name in names} | {"external": external}
 
 
 def work(cell: Cell, stages: Stages, tracker: Tracker) -> None:
@@ -109,12 +111,17 @@ def work(cell: Cell, stages: Stages, tracker: Tracker) -> None:
 def train(cell: Cell, stages: Stages, tracker: Tracker, encode: Any) -> Any:
     """The model with its curve in the cell's log, whether it is trained now or was trained before."""
     config = stages.config
-    every = config.callbacks.every_n_steps if config.callbacks else None
+    every = config.callbacks.every_n_steps
     callbacks = (
-        [axis(name, node, stages, encode) for name, node in (config.callbacks.axes or {}).items()]
+        [axis(node, stages, encode) for node in (config.callbacks.axes or {}).values()]
         if every
         else []
     )
+    for callback in callbacks:  # the judges are trained first: no family pays for them
+        for seed in {
+            s for metric in callback.metrics.values() for s in getattr(metric, "seeds", ())
+        }:
+            real_segmenter(stages, seed)
     model = stages.fitted_model(callbacks, tracker, every)
     about: dict[str, Any] = {}
     if isinstance(model, Diffusion):
@@ -132,7 +139,7 @@ def train(cell: Cell, stages: Stages, tracker: Tracker, encode: Any) -> Any:
     return model
 
 
-def axis(name: str, node: DictConfig, stages: Stages, encode: Any) -> MetricCallback:
+def axis(node: DictConfig, stages: Stages, encode: Any) -> MetricCallback:
     """The callback of one axis, with evidence that is quick to get."""
 
     def make_evidence(pools: Mapping[str, Pool], model: Any) -> Evidence:
@@ -151,7 +158,6 @@ def axis(name: str, node: DictConfig, stages: Stages, encode: Any) -> MetricCall
 
     metrics = {key: build(part) for key, part in node.metrics.items()}
     return MetricCallback(
-        name,
         metrics=metrics,
         train=stages.pools["train"],
         held_out=stages.pools["val"],

@@ -30,7 +30,7 @@ FAILED: list[str] = []
 
 
 def task(config: Any) -> None:
-    """One cell: found done, resumed, or made. A cell that fails leaves its error on disk; the others go on."""
+    """One cell: found done, resumed, or made. One that fails leaves its error in its folder; the others go on."""
     from hydra.core.hydra_config import HydraConfig
 
     check(config, KEYS)
@@ -39,9 +39,9 @@ def task(config: Any) -> None:
     choices = {name: str(HydraConfig.get().runtime.choices[name]) for name in CHOICES}
     try:
         run_cell(config, choices)
-    except Exception as error:  # whatever it was, it stands in the cell
-        log.error("%s failed: %s", choices["model"], error)
-        log.debug("", exc_info=error)
+    except Exception as error:  # whatever it was, the other cells go on
+        users = isinstance(error, ValueError | OSError)
+        log.error("%s failed: %s", choices["model"], error, exc_info=None if users else error)
         FAILED.append(choices["model"])
 
 

@@ -12,8 +12,12 @@ from cmr_bench.types import LABELS, Images, Masks
 
 
 class Space(Protocol):
-    """`factor` pixels a side make one element; `clip` are the bounds of x0, if there are any."""
+    """What a model generates: `reads` says of what, images or masks.
 
+    `factor` pixels a side make one element; `clip` are the bounds of x0, if there are any.
+    """
+
+    reads: str
     channels: int
     factor: int
     clip: tuple[float, float] | None
@@ -26,7 +30,7 @@ class Space(Protocol):
 class Pixel(nn.Module):
     """Images as they are."""
 
-    channels, factor, clip = 1, 1, (-1.0, 1.0)
+    reads, channels, factor, clip = "images", 1, 1, (-1.0, 1.0)
 
     def encode(self, images: Images) -> Tensor:
         return images
@@ -38,7 +42,7 @@ class Pixel(nn.Module):
 class Latent(nn.Module):
     """Standardised latents of a frozen autoencoder (Rombach et al. 2022)."""
 
-    clip = None
+    reads, clip = "images", None
 
     def __init__(self, autoencoder: Autoencoder) -> None:
         super().__init__()
@@ -62,7 +66,7 @@ class Labels(nn.Module):
     Decoding enlarges the shares bilinearly and takes the largest; with factor 1 it gives the same labels back.
     """
 
-    channels, clip = len(LABELS), (-1.0, 1.0)
+    reads, channels, clip = "masks", len(LABELS), (-1.0, 1.0)
 
     def __init__(self, factor: int = 1) -> None:
         super().__init__()

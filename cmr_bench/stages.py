@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,13 @@ from cmr_bench.masks.learned import Learned
 from cmr_bench.models.diffusion import Diffusion
 from cmr_bench.networks.autoencoder import Autoencoder
 from cmr_bench.networks.segmenter import Segmenter
-from cmr_bench.preparation import FORMAT, prepared, without
+from cmr_bench.preparation import FORMAT, prepared
 from cmr_bench.seeds import mix
+from cmr_bench.spaces import Space
 from cmr_bench.store import Store, key_of, read_json
 from cmr_bench.store.samples import Samples
 from cmr_bench.synthesis import synthesise, synthetic_pool
-from cmr_bench.training import fit, load
+from cmr_bench.training import fit, load, precision_of
 from cmr_bench.types import MaskSource, MaskToImage, Pool
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ class Stages:
         self.store = Store(config.store.root)
         self.seconds: dict[str, float] = {}
         self.trainer = build(config.trainer)
+        self.seen: set[Path] = set()
 
     def built(
         self, stage: str, kind: str, inputs: Mapping[str, Any], make: Callable[[Path], None]
@@ -47,8 +48,11 @@ class Stages:
         return self.charged(stage, self.store.build(kind, inputs, make))
 
     def charged(self, stage: str, folder: Path) -> Path:
-        spent = float(read_json(folder / "done.json")["seconds"])
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+        """Charge a stage, once, with what an artefact cost."""
+        if folder not in self.seen:
+            self.seen.add(folder)
+            spent = float(read_json(folder / "done.json")["seconds"])
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
         return folder
 
     # --- data -------------------------------------------------------------------------------------
@@ -70,9 +74,17 @@ class Stages:
         return pools
 
     @cached_property
+    def external_data(self) -> Path:
+        return self.charged("prepare", prepared(self.store, self.config.external))
+
+    @property
+    def external_hash(self) -> str | None:
+        return content_hash(self.external_data) if self.config.get("external") else None
+
+    @cached_property
     def external(self) -> Pool:
         """The other domain, less what is also in the data that the models are trained on."""
-        path = self.charged("prepare", prepared(self.store, self.config.external))
+        path = self.external_data
         known = shared(self.data, path)
         for twin in known:
             log.warning("%s: %s is left out of the external pool", twin, twin.second)
@@ -81,8 +93,10 @@ class Stages:
     # --- trained parts ----------------------------------------------------------------------------
 
     def inputs(self, **more: Any) -> dict[str, Any]:
+        node = self.config.trainer
         precision = {
-            key: self.config.trainer.get(key) for key in ("precision", "gradient_clip_val")
+            "precision": precision_of(node.accelerator, node.precision),
+            "gradient_clip_val": node.gradient_clip_val,
         }
         return {"format": FORMAT, "data": self.data_hash, "trainer": precision, **more}
 
@@ -105,7 +119,7 @@ class Stages:
                 seed=node.module.seed,
                 **self.budget(node.fit),
             )
-            module.standardise(self.pools["train"])
+            self.to_device(module).standardise(self.pools["train"])
             torch.save({"state_dict": module.state_dict()}, folder / "autoencoder.pt")
 
         folder = self.built("autoencoder", "autoencoder", self.autoencoder_inputs, make)
@@ -123,10 +137,9 @@ class Stages:
             return make_source(pool=self.pools[make_source.func.pool])
 
         def make(folder: Path) -> None:
-            pool = self.pools["train"]
             fit(
                 build(node.module),
-                replace(pool, images=pool.masks.float()),
+                self.pools["train"],
                 title="masks",
                 folder=folder,
                 trainer=self.trainer,
@@ -145,8 +158,9 @@ class Stages:
 
     @cached_property
     def model_inputs(self) -> dict[str, Any]:
-        """All that determines the weights: the number of sampler steps and the sampler do not."""
-        trained = without(plain(self.config.model), "steps", "sampler")
+        """All that determines the weights: the sampler and the number of its steps do not."""
+        parts = plain(self.config.model).items()
+        trained = {key: part for key, part in parts if key not in ("steps", "sampler")}
         autoencoder = key_of(self.autoencoder_inputs) if self.latent else None
         return self.inputs(model=trained, fit=plain(self.config.fit), autoencoder=autoencoder)
 
@@ -158,9 +172,21 @@ class Stages:
             }
             return build(node, pools=pools)
         space = build(node.space)
-        return build(
-            node, "space", space=space(autoencoder=self.autoencoder) if self.latent else space
+        space = space(autoencoder=self.autoencoder) if self.latent else space
+        self.refuse_misfit(space)
+        return build(node, "space", space=space)
+
+    def refuse_misfit(self, space: Space) -> None:
+        """Refuse a space or an image size that the image generator cannot work with."""
+        if space.reads != "images":
+            raise ValueError("model/space=labels is for stage 1: take pixel or latent")
+        least = max(self.config.size.reduction, space.factor) * 2 ** (
+            len(self.config.size.widths) - 1
         )
+        if self.config.data.size % least:
+            raise ValueError(
+                f"data.size={self.config.data.size}: this model needs a multiple of {least}"
+            )
 
     def fitted_model(
         self, callbacks: Sequence[Callback], logger: Logger | None, every: int | None

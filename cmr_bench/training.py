@@ -40,6 +40,20 @@ class WholeFiles(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, temporary, storage_options)
 
 
+class Averaging(WeightAveraging):
+    """Exponential moving average of the weights, on the device that trains.
+
+    w + d (e - w) keeps frozen weights as they are, which Lightning's own d e + (1 - d) w does not.
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+
+
 class Bar(TQDMProgressBar):
     """One line that says what is being trained."""
 
@@ -83,8 +97,7 @@ def fit(
         enable_version_counter=False,
         save_top_k=1,
     )
-    # w + d (e - w) keeps frozen weights as they are, which Lightning's own d e + (1 - d) w does not.
-    averaging = [WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(ema))] if ema is not None else []
+    averaging = [Averaging(ema)] if ema is not None else []
     bar = [Bar(title)] if sys.stderr.isatty() else []
     with quiet():
         run = trainer(
@@ -107,28 +120,28 @@ def fit(
 
 
 def trainer(
-    *,
-    accelerator: str,
-    devices: int,
-    precision: str,
-    gradient_clip_val: float,
-    strategy: str = "auto",
-    num_nodes: int = 1,
-    **of_fit: Any,
+    *, accelerator: str, devices: int, precision: str, gradient_clip_val: float, **of_fit: Any
 ) -> pl.Trainer:
-    """Lightning's Trainer; precision "auto" is bf16-mixed on a GPU that has bfloat16 and 32-true elsewhere."""
-    gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    if precision == "auto":
-        precision = "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
+    """Lightning's Trainer on one device; `precision` and `accelerator` may be "auto"."""
+    if devices != 1:
+        raise ValueError(f"trainer.devices={devices}: a cell trains on one device")
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     return pl.Trainer(
         accelerator=accelerator,
         devices=devices,
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision_of(accelerator, precision),  # type: ignore[arg-type]
         gradient_clip_val=gradient_clip_val,
-        strategy=strategy,
-        num_nodes=num_nodes,
         **of_fit,
     )
+
+
+def precision_of(accelerator: str, precision: str) -> str:
+    """What "auto" means: bf16-mixed on a GPU that has bfloat16, float32 elsewhere."""
+    if precision != "auto":
+        return precision
+    gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
 
 
 def load(module: Module, checkpoint: Path) -> Module:

@@ -33,6 +33,17 @@ class Mean:
         return self.image.expand(len(masks), -1, -1, -1).clone()
 '''
 
+BROKEN = '''
+"""A model that cannot draw."""
+
+class Broken:
+    def __init__(self, *, pools):
+        pass
+
+    def sample(self, masks, *, seeds, steps=None):
+        raise RuntimeError("out of paint")
+'''
+
 METRIC = '''
 """How bright synthetic images are."""
 from cmr_bench.metrics.base import Metric
@@ -55,13 +66,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's folder: one Python file and one YAML for a model, and the same for a metric."""
     place = tmp_path_factory.mktemp("user")
     (place / "my_model.py").write_text(MODEL)
+    (place / "my_broken.py").write_text(BROKEN)
     (place / "my_metric.py").write_text(METRIC)
     for name, target in (
         ("model/mean", "my_model.Mean"),
+        ("model/broken", "my_broken.Broken"),
         ("metric/fidelity/brightness", "my_metric.Brightness"),
     ):
         path = place / "conf" / f"{name}.yaml"
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"_target_: {target}\n")
     return place
 
@@ -158,7 +171,7 @@ def test_the_same_line_again_does_nothing(sweep: subprocess.CompletedProcess, pl
 
 def test_a_killed_run_goes_on_and_a_failed_cell_does_not_stop_the_others(place: Path) -> None:
     store = "store.root=killed"
-    line = [*command(place, "model=fm", store, "fit.steps=400")]
+    line = [*command(place, "model=fm", store, "fit.steps=60")]
     with subprocess.Popen(
         line,
         cwd=place,
@@ -177,17 +190,14 @@ def test_a_killed_run_goes_on_and_a_failed_cell_does_not_stop_the_others(place: 
     assert not list(place.glob("killed/model/*/done.json")), (
         "a killed training must not look finished"
     )
-    after = run(place, "-m", "model=mean,fm", store, "fit.steps=4", "+metric.adherence.seedz=1")
-    assert (
-        after.returncode != 0
-        and "metric.adherence.seedz is not a key" in after.stderr + after.stdout
-    )
-    after = run(place, "-m", "model=mean,fm", store, "fit.steps=4")
-    assert (
-        "mean-" in " ".join(p.name for p in place.glob("killed/cells/*")) or after.returncode != 0
-    )
     report = [sys.executable, "-m", "cmr_bench.report", "store.root=killed"]
     shown = subprocess.run(
         report, capture_output=True, text=True, cwd=place, env=environment(place), timeout=120
     )
     assert shown.returncode == 0 and "stopped at step" in shown.stdout
+    after = run(place, "-m", "model=broken,fm", store, "fit.steps=60")
+    assert after.returncode != 0 and "1 of the cells failed: broken" in after.stderr
+    (broken,) = place.glob("killed/cells/broken-*")
+    assert "out of paint" in json.loads((broken / "failed.json").read_text())["error"]
+    (cell,) = place.glob("killed/cells/fm-*")
+    assert (cell / "done.json").exists()

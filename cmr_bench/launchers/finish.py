@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
@@ -11,7 +12,9 @@ from omegaconf import DictConfig
 class Report(Callback):
     """Prints the table of the store and says where the page is."""
 
-    def on_run_end(self, config: DictConfig, **_: Any) -> None:
+    def on_run_end(self, config: DictConfig, job_return: JobReturn | None = None, **_: Any) -> None:
+        if job_return is not None and job_return.status is JobStatus.FAILED:
+            return  # a refused configuration has nothing to report
         from cmr_bench.reporting import report
 
         print(report(config.store.root))

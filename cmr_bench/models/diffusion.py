@@ -58,7 +58,7 @@ class Diffusion(pl.LightningModule):
 
     def training_step(self, batch: tuple[Images, Masks], index: int) -> Tensor:
         images, masks = batch
-        z = self.space.encode(images)
+        z = self.space.encode(masks if self.space.reads == "masks" else images)
         rng = torch_rng(self.seed, "step", self.global_step, self.global_rank)
         t = self.path.snap(self.law(torch.rand(len(z), generator=rng))).to(z.device)
         eps = torch.randn(z.shape, generator=rng).to(z)
@@ -111,7 +111,7 @@ class Diffusion(pl.LightningModule):
         self.eval()
         images, masks, t = images.to(self.device), masks.to(self.device), self.path.snap(t)
         with self.lower_precision():
-            z = self.space.encode(images)
+            z = self.space.encode(masks if self.space.reads == "masks" else images)
             eps = row_noise(seeds, z.shape[1:], "noised").to(z)
             x, y = self.corrupt(z, t.to(z.device), eps)
             return self.denoiser(x, t.to(z), masks).float().cpu(), y.cpu()

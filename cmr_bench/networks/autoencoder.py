@@ -82,9 +82,15 @@ class Autoencoder(pl.LightningModule):
         z = mean + sd * torch.randn(mean.shape, generator=rng).to(mean)
         out = self.net.decode(z)
         kl = 0.5 * (mean**2 + sd**2 - 2 * sd.log() - 1).mean()
-        loss = F.l1_loss(out, images) + self.ssim * self.similarity(out, images) + self.kl * kl
+        loss = self.difference(out, images) + self.kl * kl
         self.log("autoencoder/loss", loss)
         return loss
+
+    def difference(self, out: Images, images: Images) -> Tensor:
+        """The L1 and SSIM terms, in float32: the variances of SSIM drown in bfloat16."""
+        with torch.autocast(out.device.type, enabled=False):
+            out = out.float()
+            return F.l1_loss(out, images) + self.ssim * self.similarity(out, images)
 
     @torch.inference_mode()
     def standardise(self, pool: Pool, batch: int = 256) -> None:

@@ -7,6 +7,7 @@ import tiny
 import torch
 from torch import nn
 
+from cmr_bench.data.batches import Augment
 from cmr_bench.diffusion.paths import Chain, Cosine, Linear
 from cmr_bench.diffusion.samplers import Ancestral, Heun, Multistep
 from cmr_bench.diffusion.targets import Epsilon, Flow, Sample, V
@@ -192,11 +193,19 @@ def test_every_denoiser_learns_and_samples_in_every_family(family, denoiser, tmp
         assert images.isfinite().all() and images.abs().max() <= 1
 
 
-def test_label_space_makes_masks(tmp_path):
-    """Stage 1 is the same class: no condition, one-hot planes, label maps out."""
-    model = tiny.fm(space=Labels(), denoiser=DENOISERS["unmasked"])
-    labels = tiny.Pool("train", POOL.masks, POOL.masks, POOL.table, POOL.spacing_mm)
-    tiny.trained(model, labels, tmp_path, steps=2)
+def test_label_space_makes_masks_and_learns_every_label_however_the_images_are_changed(tmp_path):
+    """Stage 1 is the same class: no condition, label planes, label maps out."""
+    seen: set[int] = set()
+
+    class Spy(Labels):
+        def encode(self, images):
+            seen.update(images.unique().tolist())
+            return super().encode(images)
+
+    model = tiny.fm(space=Spy(), denoiser=DENOISERS["unmasked"])
+    change = Augment(rotation=8, zoom=0.06, shift=0.03, gamma=0.2)
+    tiny.trained(model, POOL, tmp_path, steps=2, augment=change)
+    assert seen == set(POOL.masks.unique().tolist()) == {0, 1, 2, 3}
     masks = model.sample(torch.zeros_like(POOL.masks[:2]), seeds=SEEDS[:2])
     assert masks.dtype == torch.int64 and masks.shape == POOL.masks[:2].shape
     assert masks.min() >= 0 and masks.max() <= 3
