@@ -6,26 +6,20 @@ import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
-from cmr_bench.callbacks import MetricCallback
 from cmr_bench.config import build, plain
 from cmr_bench.evaluation import judge
-from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.judging import axes, evidence_of
 from cmr_bench.models.diffusion import Diffusion
-from cmr_bench.networks.segmenter import Segmenter
 from cmr_bench.reporting import triangle
 from cmr_bench.reporting.grids import save_grid
 from cmr_bench.stages import Stages
 from cmr_bench.store import Cell, append_jsonl, environment, key_of, read_jsonl
-from cmr_bench.synthesis import join
 from cmr_bench.tracking.tracker import Tracker
-from cmr_bench.types import Masks, Pool
 
 log = logging.getLogger("cmr_bench")
 
@@ -83,22 +77,7 @@ def work(cell: Cell, stages: Stages, tracker: Tracker) -> None:
     tracker.log_grid("real and synthetic", pools["test"], pools["matched"])
     tracker.log_grid("synthetic", pools["synthetic"])
 
-    def segment(arm: str, seed: int, pool: Pool) -> Masks:
-        if arm == "real":
-            return real_segmenter(stages, seed).segment(pool.images)
-        synthetic = pools["synthetic"]
-        training = synthetic if arm == "synthetic" else join("both", pools["train"], synthetic)
-        made = {"arm": arm, "samples": key_of(stages.sample_inputs)}
-        return stages.segmenter(training, made, seed).segment(pool.images)
-
-    evidence = Evidence(
-        pools,
-        model=model,
-        encode=encode,
-        segment=segment,
-        seed=config.seed,
-        device=device_of(encode),
-    )
+    evidence = evidence_of(stages, pools, model, encode)
     metrics = {name: build(node) for name, node in config.metric.items()}
     for name, scores, seconds in judge(evidence, metrics):
         cell.add_scores(scores, metric=name, seconds=seconds)
@@ -111,18 +90,7 @@ def work(cell: Cell, stages: Stages, tracker: Tracker) -> None:
 def train(cell: Cell, stages: Stages, tracker: Tracker, encode: Any) -> Any:
     """The model with its curve in the cell's log, whether it is trained now or was trained before."""
     config = stages.config
-    every = config.callbacks.every_n_steps
-    callbacks = (
-        [axis(node, stages, encode) for node in (config.callbacks.axes or {}).values()]
-        if every
-        else []
-    )
-    for callback in callbacks:  # the judges are trained first: no family pays for them
-        for seed in {
-            s for metric in callback.metrics.values() for s in getattr(metric, "seeds", ())
-        }:
-            real_segmenter(stages, seed)
-    model = stages.fitted_model(callbacks, tracker, every)
+    model = stages.fitted_model(axes(stages, encode), tracker, config.callbacks.every_n_steps)
     about: dict[str, Any] = {}
     if isinstance(model, Diffusion):
         curve = stages.store.artefact("model", key_of(stages.model_inputs)) / "log.jsonl"
@@ -137,43 +105,6 @@ def train(cell: Cell, stages: Stages, tracker: Tracker, encode: Any) -> Any:
         }
     cell.write("cell.json", {**cell.about, **about})
     return model
-
-
-def axis(node: DictConfig, stages: Stages, encode: Any) -> MetricCallback:
-    """The callback of one axis, with evidence that is quick to get."""
-
-    def make_evidence(pools: Mapping[str, Pool], model: Any) -> Evidence:
-        def segment(arm: str, seed: int, pool: Pool) -> Masks:
-            if arm == "real":
-                return real_segmenter(stages, seed).segment(pool.images)
-            with TemporaryDirectory() as folder:
-                quick = stages.fit_segmenter(
-                    pools["synthetic"], seed, Path(folder), steps=node.segmenter_steps
-                )
-            return stages.to_device(quick).segment(pool.images)
-
-        return Evidence(
-            pools, model=model, encode=encode, segment=segment, device=device_of(encode)
-        )
-
-    metrics = {key: build(part) for key, part in node.metrics.items()}
-    return MetricCallback(
-        metrics=metrics,
-        train=stages.pools["train"],
-        held_out=stages.pools["val"],
-        count=node.count,
-        steps=node.steps,
-        make_evidence=make_evidence,
-    )
-
-
-def real_segmenter(stages: Stages, seed: int) -> Segmenter:
-    """The judge: trained on real data, shared by all cells on the same data."""
-    return stages.segmenter(stages.pools["train"], {"arm": "real"}, seed)
-
-
-def device_of(module: nn.Module) -> torch.device:
-    return next(module.parameters()).device
 
 
 def link(name: Path, target: Path) -> None:

@@ -18,7 +18,6 @@ from cmr_bench.data.pools import content_hash, load_pool, shared
 from cmr_bench.masks.learned import Learned
 from cmr_bench.models.diffusion import Diffusion
 from cmr_bench.networks.autoencoder import Autoencoder
-from cmr_bench.networks.segmenter import Segmenter
 from cmr_bench.preparation import FORMAT, prepared
 from cmr_bench.seeds import mix
 from cmr_bench.spaces import Space
@@ -32,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Stages:
-    """Data, mask source, autoencoder, model, synthetic pools and segmenters of one resolved configuration."""
+    """Data, mask source, autoencoder, model and synthetic pools of one resolved configuration."""
 
     def __init__(self, config: DictConfig) -> None:
         self.config = config
@@ -213,33 +212,6 @@ class Stages:
 
         folder = self.built("fit", "model", self.model_inputs, make)
         return self.to_device(load(module, folder / "last.ckpt"))
-
-    def segmenter(self, pool: Pool, inputs: Mapping[str, Any], seed: int) -> Segmenter:
-        """The segmentation network trained on a pool; `inputs` say what determines the pool."""
-
-        def make(folder: Path) -> None:
-            self.fit_segmenter(pool, seed, folder)
-
-        key = self.inputs(config=plain(self.config.segmenter), pool=dict(inputs), seed=seed)
-        folder = self.built("segmenters", "segmenter", key, make)
-        return self.to_device(
-            load(build(self.config.segmenter.module, seed=seed), folder / "last.ckpt")
-        )
-
-    def fit_segmenter(self, pool: Pool, seed: int, folder: Path, **other: int) -> Segmenter:
-        """One fit that is not kept; `other` replaces parts of the budget."""
-        node = self.config.segmenter
-        budget = self.budget(node.fit) | other
-        module = build(node.module, seed=seed)
-        return fit(
-            module,
-            pool,
-            title=f"segmenter, {pool.name}",
-            folder=folder,
-            trainer=self.trainer,
-            seed=seed,
-            **budget,
-        )
 
     def budget(self, node: DictConfig) -> dict[str, Any]:
         return {**plain(node), "augment": build(node.augment)}

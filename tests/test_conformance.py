@@ -9,7 +9,6 @@ import hydra
 import pandas as pd
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from omegaconf import DictConfig, OmegaConf
 
 from cmr_bench.config import build, check, conf_path
@@ -19,7 +18,7 @@ from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.models.diffusion import Diffusion
 from cmr_bench.networks.autoencoder import Autoencoder
 from cmr_bench.run import KEYS
-from cmr_bench.training import quiet
+from cmr_bench.training import quiet, trainer
 from cmr_bench.types import HasLosses, MaskToImage, Pool
 
 CONF = Path(conf_path())
@@ -131,20 +130,21 @@ def test_every_point_of_the_algebra_fits_and_samples(
 def fit(model: MaskToImage, pool: Pool) -> None:
     if not isinstance(model, Diffusion):
         return
-    gpu = torch.cuda.is_available()
-    trainer = Trainer(
-        max_steps=2,
-        limit_val_batches=0,
-        accelerator="gpu" if gpu else "cpu",
-        precision="bf16-mixed" if gpu else "32-true",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
     before = [p.clone() for p in model.denoiser.parameters()]
     with quiet():
-        trainer.fit(model, SliceData(pool, batch=4, seed=0, augment=Augment()))
+        run = trainer(
+            accelerator="auto",
+            devices=1,
+            precision="bf16-mixed",
+            gradient_clip_val=1.0,
+            max_steps=2,
+            limit_val_batches=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        run.fit(model, SliceData(pool, batch=4, seed=0, augment=Augment()))
     assert any(
         not torch.equal(a, b.cpu())
         for a, b in zip(before, model.denoiser.parameters(), strict=True)
