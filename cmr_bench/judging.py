@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +15,7 @@ from torch import nn
 from cmr_bench.callbacks import MetricCallback
 from cmr_bench.config import build, plain
 from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.models.diffusion import Diffusion
 from cmr_bench.networks.segmenter import Segmenter
 from cmr_bench.stages import Stages
 from cmr_bench.store import key_of
@@ -56,7 +58,11 @@ def fit_segmenter(stages: Stages, pool: Pool, seed: int, folder: Path, **other: 
 def evidence_of(
     stages: Stages, pools: Mapping[str, Pool], model: Any, encode: nn.Module
 ) -> Evidence:
-    """What the metrics of a finished model look at."""
+    """What the metrics of a finished model look at; `reconstructed` are the test images as a latent model could draw them."""
+    if isinstance(model, Diffusion) and stages.latent:
+        test = pools["test"]
+        images = torch.cat([model.reconstruct(part) for part in test.images.split(64)])
+        pools = {**pools, "reconstructed": replace(test, name="reconstructed", images=images)}
 
     def segment(arm: str, seed: int, pool: Pool) -> Masks:
         if arm == "real":

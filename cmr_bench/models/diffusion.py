@@ -104,6 +104,13 @@ class Diffusion(pl.LightningModule):
             return self.space.decode(z).cpu()
 
     @torch.inference_mode()
+    def reconstruct(self, images: Images) -> Images:
+        """Images through the model's space and back, D(E(x)): what it can draw of them at best."""
+        self.eval()
+        with self.lower_precision():
+            return self.space.decode(self.space.encode(images.to(self.device))).cpu()
+
+    @torch.inference_mode()
     def noised(
         self, images: Images, masks: Masks, t: Tensor, seeds: Seeds
     ) -> tuple[Tensor, Tensor]:
