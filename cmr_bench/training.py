@@ -179,6 +179,7 @@ class quiet(warnings.catch_warnings):  # noqa: N801 - reads as a verb
             ".*does not have many workers.*",
             ".*in eval mode.*",
             ".*exists and is not empty.*",
+            ".*The `srun` command is available.*",  # the launcher decides, not Lightning
             ".*not resumable.*",  # ours is: a batch is a function of its step
             ".*no `validation_step`.*",
             ".*LeafSpec.*",
