@@ -15,7 +15,11 @@ class Metric(ABC):
     """One question about a synthetic set or its model.
 
     `names` are the scores it always gives (more may follow, one a structure); `needs` is among
-    encode, segment, losses, noised. `higher_is_better` speaks of the first name.
+    encode, segment, losses, noised. `higher_is_better` and `orders` speak of the first name.
+    `orders` are chains of controls (files of conf/model/control) from best to worst that the score
+    must keep on any data, for example (("heldout", "blurred", "painter", "noise"),); every report
+    holds the metric against them. `blind_to` are the controls that it cannot see: a fidelity metric
+    takes copies for perfect images.
     """
 
     axis: ClassVar[str]
@@ -23,6 +27,8 @@ class Metric(ABC):
     pools: ClassVar[tuple[str, ...]]
     needs: tuple[str, ...] = ()
     higher_is_better: ClassVar[bool]
+    orders: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    blind_to: ClassVar[tuple[str, ...]] = ()
 
     def skip(self, evidence: Evidence) -> str | None:
         """Why the question cannot be answered, in one line; None if it can."""
