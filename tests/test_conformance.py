@@ -48,6 +48,7 @@ def pool() -> Pool:
             "phase": "ED",
             "slice": 0,
             "thickness_mm": 8.0,
+            "vendor": ["A", "B"] * 4,
         }
     )
     return Pool("train", images, masks, table, 2.5)
