@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tiny
 import torch
 
-import tiny
 from cmr_bench.metrics.evidence import HasNoised
 from cmr_bench.models import controls
 from cmr_bench.types import HasLosses, HasPredict, Pool
