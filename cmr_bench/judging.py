@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ from cmr_bench.callbacks import MetricCallback
 from cmr_bench.config import build, plain
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.models.diffusion import Diffusion
+from cmr_bench.networks.encoders import Bottleneck, Inception
 from cmr_bench.networks.segmenter import Segmenter
 from cmr_bench.stages import Stages
 from cmr_bench.store import key_of
@@ -77,9 +78,18 @@ def evidence_of(
         model=model,
         encode=encode,
         segment=segment,
+        spaces=spaces(stages),
         seed=stages.config.seed,
         device=device_of(encode),
     )
+
+
+def spaces(stages: Stages) -> dict[str, Callable[[], nn.Module]]:
+    """The feature spaces beside the default encoder, each made when a metric first asks for it."""
+    return {
+        "cardiac": lambda: stages.to_device(Bottleneck(real_segmenter(stages, 0).net)),
+        "inception": lambda: stages.to_device(Inception()),
+    }
 
 
 def axes(stages: Stages, encode: nn.Module) -> list[MetricCallback]:

@@ -37,7 +37,8 @@ class Evidence:
     source) and matched (row i conditioned on the mask of row i of test). `encode` maps images to
     (B, D) features; `segment(arm, seed, pool)` answers with a segmenter trained on arm "real",
     "synthetic" or "both". Batches go to `device`, answers come back to the CPU; no answer depends
-    on `batch_size`.
+    on `batch_size`. `spaces` are further encoders by name, made when first asked for; making one that
+    is not available raises a ValueError of one line.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Evidence:
         model: object | None = None,
         encode: Encode | None = None,
         segment: Segment | None = None,
+        spaces: Mapping[str, Callable[[], Encode]] | None = None,
         seed: int = 0,
         batch_size: int = 64,
         device: torch.device | str = "cpu",
@@ -55,6 +57,7 @@ class Evidence:
         self.model = model
         self.seed = seed
         self._encode = encode
+        self._makers = dict(spaces or {})
         self._segment = segment
         self._batch_size = batch_size
         self._device = torch.device(device)
@@ -78,6 +81,20 @@ class Evidence:
         }
         return next((missing[need][1] for need in needs if missing[need][0]), None)
 
+    def lacks_space(self, space: str) -> str | None:
+        """Why the space cannot be had, in one line; None if it can."""
+        if space == "features" and self._encode is None:
+            return "no feature encoder was given"
+        try:
+            self._encoder(space)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def fingerprint(self, space: str) -> str:
+        """First digits of the SHA-256 of the weights behind a space; empty where there are none."""
+        return str(getattr(self._encoder(space), "fingerprint", ""))[:12]
+
     @property
     def held_out(self) -> tuple[str, ...]:
         """The pools of real subjects that the model never saw, of the domain it was trained in."""
@@ -89,7 +106,7 @@ class Evidence:
 
     def features(self, *names: str) -> Tensor:
         """(N, D) features of the pools, one after the other."""
-        return torch.cat([self._once(("features", n), partial(self._features, n)) for n in names])
+        return self.vectors("features", *names)
 
     def pixels(self, *names: str) -> Tensor:
         """(N, H W / 4) images of the pools as vectors, low-passed by 2 x 2 means.
@@ -100,11 +117,16 @@ class Evidence:
         return torch.cat(small) / small[0].shape[1] ** 0.5
 
     def vectors(self, space: str, *names: str) -> Tensor:
-        """The pools in the space "pixels" or "features"."""
-        spaces = {"pixels": self.pixels, "features": self.features}
-        if space not in spaces:
-            raise ValueError(f"space is {space}, not one of {', '.join(spaces)}")
-        return spaces[space](*names)
+        """(N, D) the pools in a space: "pixels", "features" (the default encoder) or one given by name.
+
+        Raises:
+            ValueError: in one line, if there is no such space or its encoder cannot be had.
+        """
+        encode = self._encoder(space)
+        if encode is None:
+            return self.pixels(*names)
+        make = partial(self._features, encode)
+        return torch.cat([self._once((space, n), partial(make, n)) for n in names])
 
     def segmented(self, arm: str, name: str, seed: int = 0) -> Masks:
         """Masks (N, 1, H, W) that the segmenter of the arm draws into the pool's images."""
@@ -127,10 +149,20 @@ class Evidence:
                 answer = model.noised(images, masks, t[rows].to(self._device), seeds[rows])
             yield answer[0].float().cpu(), answer[1].float().cpu()
 
-    def _features(self, name: str) -> Tensor:
-        assert self._encode is not None
+    def _encoder(self, space: str) -> Encode | None:
+        """The encoder of a space, made when first asked for; None for pixels."""
+        if space == "pixels":
+            return None
+        if space == "features":
+            return self._encode
+        if space not in self._makers:
+            known = ", ".join(("pixels", "features", *self._makers))
+            raise ValueError(f"space is {space}, not one of {known}")
+        return self._once(("encoder", space), self._makers[space])
+
+    def _features(self, encode: Encode, name: str) -> Tensor:
         with torch.no_grad():
-            parts = [self._encode(images).float().cpu() for _, images, _ in self._batches(name)]
+            parts = [encode(images).float().cpu() for _, images, _ in self._batches(name)]
         return torch.cat(parts)
 
     def _losses(self, name: str, times: Sequence[float], repeats: int) -> Tensor:

@@ -102,6 +102,37 @@ class Inception(nn.Module):
         return self.network(grey.expand(-1, 3, -1, -1))[0]
 
 
+class Bottleneck(nn.Module):
+    """What a segmenter of hearts sees: mean and maximum over all places of its deepest layer (B, 2 C).
+
+    `network` is trained in the run on real training subjects and has a module `bottleneck`, as
+    MONAI's DynUNet has. Instance normalisation fixes the mean of each map before its rectifier, so
+    the maximum says what the mean cannot: how strongly the best place answers. `fingerprint` is the
+    SHA-256 of its weights.
+    """
+
+    name = "cardiac"
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        digest = hashlib.sha256()
+        for key, value in network.state_dict().items():
+            digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
+        self.fingerprint = digest.hexdigest()
+        self.eval().requires_grad_(requires_grad=False)
+
+    def forward(self, images: Images) -> Tensor:
+        seen: list[Tensor] = []
+        deepest = self.network.get_submodule("bottleneck")
+        hook = deepest.register_forward_hook(lambda module, inputs, output: seen.append(output))
+        try:
+            self.network(images)
+        finally:
+            hook.remove()
+        return torch.cat([seen[0].mean((2, 3)), seen[0].amax((2, 3))], dim=1)
+
+
 def checksum(file: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(file.read_bytes()).hexdigest()

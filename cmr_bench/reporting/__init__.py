@@ -9,7 +9,8 @@ from cmr_bench.reporting.axes import triangle, triangles
 from cmr_bench.reporting.cells import Entry, entries
 from cmr_bench.reporting.page import page
 from cmr_bench.reporting.plots import colours, png, triangle_plot
-from cmr_bench.reporting.tables import compare, terminal
+from cmr_bench.reporting.ranking import sentence
+from cmr_bench.reporting.tables import compare, score_frame, terminal
 from cmr_bench.store import atomic, read_json, write_json
 
 __all__ = ["report", "triangle"]
@@ -39,7 +40,7 @@ def report(root: str | os.PathLike[str], out: str | os.PathLike[str] | None = No
         temporary.write_bytes(png(triangle_plot(models, colours(found))))
     with atomic(folder / "index.html") as temporary:
         temporary.write_text(page(found, table), encoding="utf-8")
-    return terminal(table) + status(found)
+    return terminal(table) + sentence(score_frame(found)) + status(found)
 
 
 def status(found: list[Entry]) -> str:

@@ -29,6 +29,8 @@ class Adherence(Metric):
     pools = ("train", "test", "matched")
     needs = ("segment",)
     higher_is_better = True
+    orders = (("heldout", "noise"),)
+    blind_to = ("copy",)
 
     def __init__(self, seeds: Sequence[int] = (0,)) -> None:
         self.seeds = tuple(seeds)

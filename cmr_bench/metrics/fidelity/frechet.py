@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from scipy.stats import linregress
 from scipy.stats import t as student
 from torch import Tensor
 
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.equal import equal_rows
+from cmr_bench.metrics.fidelity.spaces import each_space
+from cmr_bench.seeds import torch_rng
 from cmr_bench.stats import LEVEL, Estimate, jackknife
 from cmr_bench.types import Score
 
@@ -44,6 +48,35 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
     return float(gap + a.square().sum() / n + b.square().sum() / m - 2 * cross)
 
 
+def extrapolated(
+    x: Tensor, y: Tensor, *, sizes: int = 5, draws: int = 2, seed: int = 0
+) -> tuple[float, float]:
+    """(FID at infinite n, standard error): intercept of FID over 1/n (Chong & Forsyth 2020, eq. 8).
+
+    The bias of the Frechet distance falls as 1/n, so a straight line through its values at `sizes`
+    numbers of rows, from half of them to all, meets 1/n = 0 at the unbiased value. Both sets are
+    thinned by the same share, since both are finite. The line holds where there are more rows than
+    dimensions; with fewer it still takes most of the bias away. The error is that of the line.
+    """
+    shares = np.linspace(0.5, 1, sizes)
+    inverse, values = [], []
+    for share in shares:
+        for draw in range(draws if share < 1 else 1):
+            thinned = [
+                v[
+                    torch.randperm(
+                        len(v), generator=torch_rng("fid", seed, side, draw, float(share))
+                    )
+                ]
+                for side, v in (("x", x), ("y", y))
+            ]
+            a, b = (v[: max(2, round(share * len(v)))] for v in thinned)
+            inverse.append(1 / share)
+            values.append(frechet_distance(a, b))
+    line = linregress(inverse, values)
+    return float(line.intercept), float(line.intercept_stderr)
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Linear algebra on several threads beside a busy process is 10 to 100 times slower."""
@@ -61,40 +94,64 @@ class FID(Metric):
     The estimate is biased upwards by an amount that depends on n and on the model (Chong & Forsyth
     2020), more so with fewer images than dimensions, so only numbers at equal n compare. The
     interval is a jackknife over groups of subjects: the bootstrap repeats rows and would add to the
-    bias.
+    bias. `fidelity/fid_infinity` is extrapolated to infinite n beside its floor extrapolated alike;
+    its interval is that of FID, moved.
     """
 
     axis = "fidelity"
-    names = ("fidelity/fid",)
+    names = ("fidelity/fid", "fidelity/fid_infinity")
     pools = ("train", "test", "synthetic")
-    needs = ("encode",)
     higher_is_better = False
+    orders = (("heldout", "blurred", "painter", "noise"), ("heldout", "vendor"))
+    blind_to = ("copy",)
 
-    def __init__(self, groups: int = 10) -> None:
-        self.groups = groups
+    def __init__(self, groups: int = 10, spaces: Sequence[str] = ("features",)) -> None:
+        self.groups, self.spaces = groups, tuple(spaces)
+        self.needs = ("encode",) if "features" in self.spaces else ()
 
     def compute(self, evidence: Evidence) -> list[Score]:
-        rows = equal_rows(evidence, "synthetic", "train")
-        y = evidence.features("test")
-        n = len(rows["synthetic"])
-        if min(n, len(y)) < 2:
+        if min(len(evidence.pools[name]) for name in self.pools) < 2:
             return self.blank("needs two images in each of train, test and synthetic")
-        x, real = (evidence.features(name)[rows[name]] for name in ("synthetic", "train"))
+        return each_space(evidence, self.names, self.spaces, self._in)
+
+    def _in(self, space: str, evidence: Evidence) -> list[Score]:
+        rows = equal_rows(evidence, "synthetic", "train")
+        # Thinning must not know the order of the pool.
+        order = equal_rows(evidence, "test")["test"]
+        y = evidence.vectors(space, "test")[order]
+        n = len(rows["synthetic"])
+        x, real = (evidence.vectors(space, name)[rows[name]] for name in ("synthetic", "train"))
         subjects = evidence.subjects("synthetic")[rows["synthetic"].numpy()]
         extra: dict[str, float | str] = {"real_images": len(y), "dimensions": x.shape[1]}
         if min(n, len(y)) <= x.shape[1]:
             extra["note"] = "fewer images than dimensions: read it against the floor alone"
+        found = self._interval(x, y, subjects, evidence.subjects("test")[order.numpy()])
+        floor = "real train against real test"
+        (limit, error), (real_limit, _) = (
+            extrapolated(v, y, seed=evidence.seed) for v in (x, real)
+        )
+        moved = Estimate(limit, found.low - found.value + limit, found.high - found.value + limit)
         return [
             score(
                 "fidelity/fid",
-                self._interval(x, y, subjects, evidence.subjects("test")),
+                found,
                 n=n,
                 unit="images",
                 better="lower",
                 reference=frechet_distance(real, y),
-                reference_name="real train against real test",
+                reference_name=floor,
                 extra=extra,
-            )
+            ),
+            score(
+                "fidelity/fid_infinity",
+                moved,
+                n=n,
+                unit="images",
+                better="lower",
+                reference=real_limit,
+                reference_name=floor,
+                extra={"line_error": error, **extra},
+            ),
         ]
 
     def _interval(self, x: Tensor, y: Tensor, xs: ArrayLike, ys: ArrayLike) -> Estimate:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -9,6 +11,8 @@ from torch import Tensor
 
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.metrics.fidelity.halves import halves
+from cmr_bench.metrics.fidelity.spaces import each_space
 from cmr_bench.stats import Array, Estimate, expanded_percentile, multiplicities
 from cmr_bench.types import Score
 
@@ -77,21 +81,31 @@ def _groups(subjects: ArrayLike | None, n: int) -> Tensor:
 
 
 class KID(Metric):
-    """Synthetic against test; the floor, train against test, is what other real subjects get."""
+    """Synthetic against test; the floor, train against test, is what other real subjects get.
+
+    One score for each space, `fidelity/kid` for the default encoder and `fidelity/kid_<space>` for
+    the others: a ranking that holds in one space alone is the taste of one network.
+    """
 
     axis = "fidelity"
     names = ("fidelity/kid",)
     pools = ("train", "test", "synthetic")
-    needs = ("encode",)
     higher_is_better = False
+    orders = (("heldout", "blurred", "painter", "noise"), ("heldout", "vendor"))
+    blind_to = ("copy",)
 
-    def __init__(self, repeats: int = 2000) -> None:
-        self.repeats = repeats
+    def __init__(self, repeats: int = 2000, spaces: Sequence[str] = ("features",)) -> None:
+        self.repeats, self.spaces = repeats, tuple(spaces)
+        self.needs = ("encode",) if "features" in self.spaces else ()
 
     def compute(self, evidence: Evidence) -> list[Score]:
         if min(len(evidence.pools[name]) for name in self.pools) < 2:
             return self.blank("needs two images in each of train, test and synthetic")
-        found, floor = (self._against_test(evidence, name) for name in ("synthetic", "train"))
+        return each_space(evidence, self.names, self.spaces, self._in)
+
+    def _in(self, space: str, evidence: Evidence) -> list[Score]:
+        found, floor = (self._to_test(evidence, space, name) for name in ("synthetic", "train"))
+        noise = self._between_halves(evidence, space)
         return [
             score(
                 "fidelity/kid",
@@ -104,18 +118,36 @@ class KID(Metric):
                 extra={
                     "reference_low": floor.low,
                     "reference_high": floor.high,
+                    "halves_mean": float(noise.mean()),
+                    "halves_largest": float(noise.max()),
                     "real_images": len(evidence.pools["test"]),
                     "real_subjects": len(set(evidence.subjects("test"))),
                 },
             )
         ]
 
-    def _against_test(self, evidence: Evidence, name: str) -> Estimate:
+    def _to_test(self, evidence: Evidence, space: str, name: str) -> Estimate:
         return kid(
-            evidence.features(name),
-            evidence.features("test"),
+            evidence.vectors(space, name),
+            evidence.vectors(space, "test"),
             x_subjects=evidence.subjects(name),
             y_subjects=evidence.subjects("test"),
             repeats=self.repeats,
             seed=evidence.seed,
+        )
+
+    def _between_halves(self, evidence: Evidence, space: str, splits: int = 10) -> Array:
+        """KID between random halves of the real training subjects: 0 but for chance."""
+        x, subjects = evidence.vectors(space, "train"), evidence.subjects("train")
+        if len(set(subjects)) < 4:
+            return np.array([np.nan])
+        sums, counts = _sums(x, x, subjects, subjects)
+        names = np.arange(len(sums))
+
+        def distance(a: Array, b: Array) -> float:
+            within = sum(sums[np.ix_(h, h)].sum() / counts[np.ix_(h, h)].sum() for h in (a, b))
+            return float(within - 2 * sums[np.ix_(a, b)].sum() / counts[np.ix_(a, b)].sum())
+
+        return np.array(
+            [distance(a, b) for a, b in halves(names, repeats=splits, seed=evidence.seed)]
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.equal import equal_rows
+from cmr_bench.metrics.fidelity.spaces import each_space
 from cmr_bench.stats import row_mean
 from cmr_bench.types import Score
 
@@ -66,18 +68,23 @@ class Manifold(Metric):
     axis = "fidelity"
     names = ("fidelity/precision", "fidelity/recall", "fidelity/density", "fidelity/coverage")
     pools = ("train", "test", "synthetic")
-    needs = ("encode",)
     higher_is_better = True
+    orders = (("heldout", "noise"),)
+    blind_to = ("copy",)
 
-    def __init__(self, k: int = 5) -> None:
-        self.k = k
+    def __init__(self, k: int = 5, spaces: Sequence[str] = ("features",)) -> None:
+        self.k, self.spaces = k, tuple(spaces)
+        self.needs = ("encode",) if "features" in self.spaces else ()
 
     def compute(self, evidence: Evidence) -> list[Score]:
+        if min(len(evidence.pools[name]) for name in self.pools) <= self.k:
+            return self.blank(f"needs more than k = {self.k} images in train, test and synthetic")
+        return each_space(evidence, self.names, self.spaces, self._in)
+
+    def _in(self, space: str, evidence: Evidence) -> list[Score]:
         rows = equal_rows(evidence, "test", "synthetic", "train")
         n = len(rows["test"])
-        if n <= self.k:
-            return self.blank(f"needs more than k = {self.k} images in train, test and synthetic")
-        test, fake, train = (evidence.features(name)[at] for name, at in rows.items())
+        test, fake, train = (evidence.vectors(space, name)[at] for name, at in rows.items())
         found, floor = prdc(test, fake, k=self.k), prdc(test, train, k=self.k)
         subjects = {name: evidence.subjects(name)[at.numpy()] for name, at in rows.items()}
         counted = {

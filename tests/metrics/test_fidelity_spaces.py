@@ -1,0 +1,127 @@
+"""Feature spaces by name: made once when asked for, and absent with a reason."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cmr_bench.metrics.fidelity.frechet import FID, extrapolated, frechet_distance
+from cmr_bench.metrics.fidelity.halves import halves
+from cmr_bench.metrics.fidelity.kid import KID
+from cmr_bench.metrics.fidelity.prdc import Manifold
+from cmr_bench.networks.encoders import Bottleneck
+
+
+class Means(torch.nn.Module):
+    fingerprint = "0123456789abcdef"
+
+    def forward(self, images):
+        return torch.nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
+
+
+def absent():
+    raise ValueError("weights are missing: put file.pth at /somewhere")
+
+
+def test_a_space_is_made_once_and_when_asked_for(judge, test):
+    made = []
+
+    def make():
+        made.append(1)
+        return Means()
+
+    evidence = judge(spaces={"cardiac": make})
+    assert not made
+    found = evidence.vectors("cardiac", "test", "train")
+    assert torch.equal(found, evidence.vectors("cardiac", "test", "train")) and made == [1]
+    assert torch.equal(found[: len(test)], Means()(test.images))
+    assert evidence.vectors("features", "test").shape[1] == 64
+
+
+@pytest.mark.parametrize("metric", [KID(repeats=20), FID(), Manifold()])
+def test_each_space_has_scores_of_its_own(metric, judge):
+    metric.spaces = ("features", "cardiac", "inception")
+    evidence = judge(spaces={"cardiac": Means, "inception": absent})
+    scores = {s.name: s for s in metric.scores(evidence)}
+    for name in metric.names:
+        default, second, third = (scores[name + end] for end in ("", "_cardiac", "_inception"))
+        assert default.value == default.value and default.extra["space"] == "features"
+        assert second.value == second.value and second.extra["encoder"] == "0123456789ab"
+        assert third.value != third.value and third.reason.startswith("weights are missing")
+    metric.spaces = ("features",)
+    alone = {s.name: s for s in metric.scores(judge())}
+    assert all(scores[name].value == alone[name].value for name in metric.names)
+
+
+def test_unknown_spaces_leave_a_reason(judge):
+    score = KID(spaces=("features", "cardiak")).scores(judge())[-1]
+    assert score.name == "fidelity/kid_cardiak"
+    assert score.reason == "space is cardiak, not one of pixels, features"
+
+
+def test_the_bottleneck_is_pooled_and_its_weights_are_fingerprinted():
+    from monai.networks.nets.dynunet import DynUNet
+
+    def network(seed):
+        torch.manual_seed(seed)
+        return DynUNet(2, 1, 4, [3, 3, 3], [1, 2, 2], [2, 2], filters=[4, 6, 8])
+
+    encoder = Bottleneck(network(0))
+    images = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        deepest = encoder.network.bottleneck(
+            encoder.network.downsamples[0](encoder.network.input_block(images))
+        )
+    assert torch.equal(encoder(images)[:, :8], deepest.mean((2, 3)))
+    assert torch.equal(encoder(images)[:, 8:], deepest.amax((2, 3)))
+    assert encoder.fingerprint == Bottleneck(network(0)).fingerprint
+    assert encoder.fingerprint != Bottleneck(network(1)).fingerprint
+
+
+def test_fid_at_infinite_n_of_known_gaussians():
+    rng = torch.Generator().manual_seed(0)
+    plain, limits = [], []
+    for run in range(8):
+        x, y = torch.randn(2, 300, 10, generator=rng, dtype=torch.float64)
+        plain.append(frechet_distance(x, y + 0.2))
+        limits.append(extrapolated(x, y + 0.2, seed=run)[0])
+    truth = 10 * 0.2**2
+    plain, limits = torch.tensor(plain), torch.tensor(limits)
+    assert plain.mean() > truth + 0.05
+    assert abs(limits.mean() - truth) < 0.3 * (plain.mean() - truth)
+
+
+def test_halves_share_no_subject_and_lose_no_row():
+    subjects = [f"s{i // 3}" for i in range(21)]
+    splits = list(halves(subjects, repeats=5, seed=0))
+    for a, b in splits:
+        assert sorted([*a, *b]) == list(range(21))
+        assert not {subjects[i] for i in a} & {subjects[i] for i in b}
+        assert len({subjects[i] for i in a}) == 3
+    assert len({tuple(a) for a, _ in splits}) > 1
+
+
+def test_halves_of_one_population_are_closer_than_another_population(judge):
+    near = KID(repeats=20).scores(judge())[0]
+    assert near.extra["halves_mean"] <= near.extra["halves_largest"]
+    shifted = judge().pools["synthetic"]
+    far = KID(repeats=20).scores(judge(pools={"synthetic": shifted.take(slice(None))}, encode=None))
+    assert far[0].value != far[0].value
+    assert (
+        abs(near.extra["halves_mean"])
+        < KID(repeats=20)
+        .scores(
+            judge(
+                pools={
+                    "synthetic": type(shifted)(
+                        "synthetic",
+                        -shifted.images,
+                        shifted.masks,
+                        shifted.table,
+                        shifted.spacing_mm,
+                    )
+                }
+            )
+        )[0]
+        .value
+    )
