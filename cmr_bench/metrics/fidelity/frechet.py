@@ -65,7 +65,7 @@ def extrapolated(
             thinned = [
                 v[
                     torch.randperm(
-                        len(v), generator=torch_rng("fid", seed, side, draw, float(share))
+                        len(v), generator=torch_rng("fid", seed, side, draw, f"{share:.3f}")
                     )
                 ]
                 for side, v in (("x", x), ("y", y))

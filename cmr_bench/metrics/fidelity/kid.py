@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
-from cmr_bench.metrics.fidelity.halves import halves
+from cmr_bench.metrics.fidelity.halves import Rows, halves
 from cmr_bench.metrics.fidelity.spaces import each_space
 from cmr_bench.stats import Array, Estimate, expanded_percentile, multiplicities
 from cmr_bench.types import Score
@@ -144,7 +144,7 @@ class KID(Metric):
         sums, counts = _sums(x, x, subjects, subjects)
         names = np.arange(len(sums))
 
-        def distance(a: Array, b: Array) -> float:
+        def distance(a: Rows, b: Rows) -> float:
             within = sum(sums[np.ix_(h, h)].sum() / counts[np.ix_(h, h)].sum() for h in (a, b))
             return float(within - 2 * sums[np.ix_(a, b)].sum() / counts[np.ix_(a, b)].sum())
 
