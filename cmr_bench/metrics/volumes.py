@@ -1,12 +1,13 @@
-"""Overlap of masks per volume and structure, in mm, with an explicit rule for absent structures.
+"""Agreement of masks per volume and structure, in mm and ml, with an explicit rule for absent structures.
 
 A volume is one phase of one subject: its slices stacked at their places. For each structure that
 the data set labels:
 
 - absent in truth and prediction: not measured (nan), counted as `both_absent`;
-- absent in one of them: Dice 0, HD95 the diagonal of the volume, the largest distance there can be,
-  counted as `missed` (not in the prediction) or `invented` (not in the truth);
-- else Dice, and the 95th percentile Hausdorff distance with the true spacing.
+- absent in one of them: Dice and IoU 0, HD95 and ASD the diagonal of the volume, the largest distance
+  there can be, the volume error all of the other's volume and relative 1, counted as `missed` (not in
+  the prediction) or `invented` (not in the truth);
+- else Dice, IoU, and distances of the surfaces with the true spacing.
 
 No failure vanishes from a mean, and background is never a structure.
 """
@@ -24,22 +25,29 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 from cmr_bench.types import Masks, Pool
 
 Volume = NDArray[np.integer]
+Structure = NDArray[np.bool_]
+MEASURES = ("dice", "iou", "hd95", "asd", "volume_error", "volume_ratio_error")
+COLUMNS = ("subject", "phase", "label", *MEASURES, "truth_ml", "predicted_ml", "case")
 
 
 def overlap(truth: Masks, predicted: Masks, *, pool: Pool, labels: Iterable[int]) -> pd.DataFrame:
-    """One row a volume and label: subject, phase, label, dice, hd95 (mm), case.
+    """One row a volume and label, with the columns of COLUMNS.
 
-    Subject, phase, place and spacing of each slice come from `pool`; `case` is measured,
-    both_absent, missed or invented.
+    hd95 and asd in mm, volume_error |predicted - true| in ml, volume_ratio_error the same over the
+    true volume. Subject, phase, place and spacing of each slice come from `pool`; `case` is
+    measured, both_absent, missed or invented.
     """
     table, labels = pool.table, tuple(labels)
     rows = []
     for (subject, phase), at in table.groupby(["subject", "phase"], sort=True).indices.items():
         spacing = _spacing(pool, at)
+        ml = pool.spacing_mm**2 * float(table["thickness_mm"].iloc[at[0]]) / 1000
         a, b = (_stacked(masks, at, table) for masks in (truth, predicted))
         for label in labels:
-            rows.append((str(subject), phase, label, *_compared(a == label, b == label, spacing)))
-    return pd.DataFrame(rows, columns=["subject", "phase", "label", "dice", "hd95", "case"])
+            one, other = a == label, b == label
+            found = _compared(one, other, spacing) | _sizes(one, other, ml)
+            rows.append({"subject": str(subject), "phase": phase, "label": label, **found})
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def cases(table: pd.DataFrame) -> dict[str, float | str]:
@@ -51,33 +59,85 @@ def cases(table: pd.DataFrame) -> dict[str, float | str]:
     return found | {"hd95_measured": float(measured.mean())}
 
 
-def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+def ejection(table: pd.DataFrame, label: int = 1) -> pd.DataFrame:
+    """One row a subject with both phases: true and predicted ejection fraction and |difference|, in %.
+
+    100 (EDV - ESV) / EDV of a cavity, out of a table of `overlap`. A prediction is held to 0..100 %,
+    and is 0 where it sees no cavity at end-diastole; a subject without a true one is left out.
+    """
+    one = table[table["label"] == label]
+    columns = {}
+    for side in ("truth", "predicted"):
+        ml = one.pivot(index="subject", columns="phase", values=f"{side}_ml")
+        ml = ml.reindex(columns=["ED", "ES"]).dropna()
+        share = 100 * (ml["ED"] - ml["ES"]) / ml["ED"].where(ml["ED"] > 0)
+        columns[side] = share if side == "truth" else share.fillna(0).clip(0, 100)
+    found = pd.DataFrame(columns).dropna()
+    return found.assign(error=(found["predicted"] - found["truth"]).abs()).reset_index()
+
+
+def dice(a: Structure, b: Structure) -> float:
     """2 |A and B| / (|A| + |B|); nan if both are empty."""
     total = a.sum() + b.sum()
     return float(2 * (a & b).sum() / total) if total else float("nan")
 
 
-def hd95(a: NDArray[np.bool_], b: NDArray[np.bool_], spacing: tuple[float, ...]) -> float:
+def iou(a: Structure, b: Structure) -> float:
+    """|A and B| / |A or B|; nan if both are empty."""
+    either = (a | b).sum()
+    return float((a & b).sum() / either) if either else float("nan")
+
+
+def hd95(a: Structure, b: Structure, spacing: tuple[float, ...]) -> float:
     """Larger of the two directed 95th percentiles of surface distance, in units of spacing."""
+    return max(float(np.percentile(side, 95)) for side in distances(a, b, spacing))
+
+
+def asd(a: Structure, b: Structure, spacing: tuple[float, ...]) -> float:
+    """Average symmetric surface distance: the mean over the surface elements of both, in units of spacing."""
+    return float(np.concatenate(distances(a, b, spacing)).mean())
+
+
+def distances(
+    a: Structure, b: Structure, spacing: tuple[float, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """From each surface element of a to the nearest of b, and the other way; neither may be empty.
+
+    The surface are the elements of a structure with a face on its outside.
+    """
     box = tuple(slice(side.min(), side.max() + 1) for side in np.nonzero(a | b))
-    edges = [v[box] & ~binary_erosion(v[box]) for v in (a, b)]
-    return max(
-        float(np.percentile(distance_transform_edt(~to, sampling=spacing)[of], 95))
-        for of, to in (edges, edges[::-1])
-    )
+    one, other = (v[box] & ~binary_erosion(v[box]) for v in (a, b))
+    far = [distance_transform_edt(~edge, sampling=spacing) for edge in (one, other)]
+    return far[1][one], far[0][other]
 
 
-def _compared(
-    a: NDArray[np.bool_], b: NDArray[np.bool_], spacing: tuple[float, ...]
-) -> tuple[float, float, str]:
+def _compared(a: Structure, b: Structure, spacing: tuple[float, ...]) -> dict[str, float | str]:
     if not a.any() and not b.any():
-        return float("nan"), float("nan"), "both_absent"
+        return dict.fromkeys(MEASURES, float("nan")) | {"case": "both_absent"}
     if not a.any() or not b.any():
         diagonal = float(np.linalg.norm(np.array(a.shape) * np.array(spacing)))
-        return 0.0, diagonal, "missed" if a.any() else "invented"
+        case = "missed" if a.any() else "invented"
+        return {"dice": 0.0, "iou": 0.0, "hd95": diagonal, "asd": diagonal, "case": case}
     if a.shape[-1] == 1:  # one slice has a contour; in 3D all of it would be surface
         a, b, spacing = a[..., 0], b[..., 0], spacing[:2]
-    return dice(a, b), hd95(a, b, spacing), "measured"
+    far = distances(a, b, spacing)
+    return {
+        "dice": dice(a, b),
+        "iou": iou(a, b),
+        "hd95": max(float(np.percentile(side, 95)) for side in far),
+        "asd": float(np.concatenate(far).mean()),
+        "case": "measured",
+    }
+
+
+def _sizes(a: Structure, b: Structure, ml: float) -> dict[str, float]:
+    """Volumes and their errors; an element has `ml` millilitres."""
+    true, found = float(a.sum()), float(b.sum())
+    sizes = {"truth_ml": true * ml, "predicted_ml": found * ml}
+    if not true and not found:
+        return sizes
+    ratio = abs(found - true) / true if true else 1.0
+    return sizes | {"volume_error": abs(found - true) * ml, "volume_ratio_error": ratio}
 
 
 def _stacked(masks: Masks, rows: NDArray[np.intp], table: pd.DataFrame) -> Volume:

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 import torch
 from monai.metrics.hausdorff_distance import HausdorffDistanceMetric
+from monai.metrics.meaniou import MeanIoU
+from monai.metrics.surface_distance import SurfaceDistanceMetric
 
-from cmr_bench.metrics.volumes import cases, dice, hd95, overlap
+from cmr_bench.metrics.volumes import asd, cases, dice, ejection, hd95, iou, overlap
 from cmr_bench.types import Pool
 
 
@@ -57,6 +59,73 @@ def test_agrees_with_monai_on_random_shapes():
     stacked = [v.permute(1, 2, 0)[None, None].float() for v in (b, a)]
     assert row["hd95"] == pytest.approx(float(metric(*stacked, spacing=(1.4, 1.4, 9.0))))
     assert row["dice"] == pytest.approx(float(2 * (a & b).sum() / (a.sum() + b.sum())))
+    assert row["iou"] == pytest.approx(float(MeanIoU(include_background=True)(*stacked)))
+    # MONAI's "symmetric" is the same mean over the surface elements of both; its default is one-sided.
+    metric = SurfaceDistanceMetric(include_background=True, symmetric=True)
+    found = float(metric(*stacked, spacing=(1.4, 1.4, 9.0)))
+    assert row["asd"] == pytest.approx(found)
+
+
+@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
+@pytest.mark.filterwarnings("ignore:the (prediction|ground truth) of class . is all 0:UserWarning")
+def test_differs_from_monai_where_a_structure_is_absent():
+    """MONAI answers inf, nan or 0 and users drop what is not finite; here a failure has its price."""
+    nothing, something = box(3) * 0, box(3)
+    stacked = [
+        torch.as_tensor(v).permute(1, 2, 0)[None, None].float() for v in (nothing, something)
+    ]
+    assert not np.isfinite(float(HausdorffDistanceMetric(percentile=95)(*stacked)))
+    assert not np.isfinite(float(SurfaceDistanceMetric(symmetric=True)(*stacked)))
+    row = one(something, nothing)
+    assert row["hd95"] == row["asd"] > 50
+
+
+def test_asd_of_shifted_planes_is_their_distance():
+    """Two slabs of one slice, k slices apart: every element of either surface is k thicknesses away."""
+    a, b = np.zeros((2, 12, 12, 6), dtype=bool)
+    a[2:9, 2:9, 1], b[2:9, 2:9, 4] = True, True
+    assert asd(a, b, (1.0, 1.0, 8.0)) == pytest.approx(3 * 8.0)
+    assert asd(a, b, (1.0, 1.0, 5.0)) == hd95(a, b, (1.0, 1.0, 5.0)) == pytest.approx(15.0)
+
+
+def test_asd_counts_both_surfaces():
+    """A line of 3 in a line of 5: distances 0, 0, 0 one way and 1, 0, 0, 0, 1 the other, in 2.5 mm."""
+    small, large = np.zeros((2, 1, 7), dtype=bool)
+    small[0, 2:5], large[0, 1:6] = True, True
+    assert asd(small, large, (1.0, 2.5)) == pytest.approx(2 * 2.5 / 8)
+    assert asd(small, large, (1.0, 2.5)) == asd(large, small, (1.0, 2.5))
+
+
+def test_iou_is_a_function_of_dice():
+    row = one(box(3), box(3, at=(0, 2)))
+    assert row["iou"] == pytest.approx(24 / (36 + 36 - 24)) == row["dice"] / (2 - row["dice"])
+    assert np.isnan(iou(box(1) > 9, box(1) > 9))
+
+
+def test_volumes_in_ml_and_their_errors():
+    row = one(box(3, size=6), box(3, size=8), spacing=2.0, thickness=8.0)
+    assert row["truth_ml"] == pytest.approx(3 * 36 * 2 * 2 * 8 / 1000)
+    assert row["predicted_ml"] == pytest.approx(3 * 64 * 2 * 2 * 8 / 1000)
+    assert row["volume_error"] == pytest.approx(3 * 28 * 32 / 1000)
+    assert row["volume_ratio_error"] == pytest.approx(28 / 36)
+    single = one(box(1, size=6), box(1, size=8), spacing=2.0, thickness=8.0)
+    assert single["truth_ml"] == pytest.approx(36 * 32 / 1000)
+
+
+def volumes(truth, predicted):
+    """A table of overlap with given (ED, ES) volumes of one subject."""
+    table = pd.DataFrame({"subject": "a", "phase": ["ED", "ES"], "label": 1})
+    return table.assign(truth_ml=truth, predicted_ml=predicted)
+
+
+def test_ejection_fraction_and_its_error():
+    found = ejection(volumes([150, 60], [140, 70])).iloc[0]
+    assert (found["truth"], found["predicted"]) == (pytest.approx(60), pytest.approx(50))
+    assert found["error"] == pytest.approx(10)
+    assert ejection(volumes([150, 60], [0, 0])).iloc[0]["predicted"] == 0
+    assert ejection(volumes([150, 60], [50, 70])).iloc[0]["predicted"] == 0
+    assert not len(ejection(volumes([0, 0], [50, 70])))
+    assert not len(ejection(volumes([150, 60], [140, 70]).iloc[:1]))  # end-systole is not there
 
 
 def test_one_slice_has_a_contour():
@@ -80,14 +149,17 @@ def test_absent_structures():
     diagonal = np.linalg.norm([20 * 2.0, 20 * 2.0, 3 * 8.0])
     both = one(nothing, nothing)
     assert both["case"] == "both_absent"
-    assert np.isnan([both["dice"], both["hd95"]]).all()
+    measures = ["dice", "iou", "hd95", "asd", "volume_error", "volume_ratio_error"]
+    assert both[measures].isna().all()
     for truth, predicted, case in (
         (something, nothing, "missed"),
         (nothing, something, "invented"),
     ):
         row = one(truth, predicted)
         assert (row["case"], row["dice"]) == (case, 0.0)
-        assert row["hd95"] == pytest.approx(diagonal)
+        assert row["iou"] == 0 and row["volume_ratio_error"] == 1
+        assert row["hd95"] == row["asd"] == pytest.approx(diagonal)
+        assert row["volume_error"] == pytest.approx(3 * 36 * 32 / 1000)
     assert one(something, something)["case"] == "measured"
 
 
