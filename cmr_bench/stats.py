@@ -109,6 +109,36 @@ def difference(a: pd.Series, b: pd.Series, *, repeats: int = 2000, seed: int = 0
     return reweighted(lambda w: w @ gap / len(gap), len(gap), repeats=repeats, seed=seed)
 
 
+def difference_p(a: pd.Series, b: pd.Series, *, repeats: int = 2000, seed: int = 0) -> float:
+    """Two-sided p of no difference: 1 minus the widest level at which `difference` leaves 0 out.
+
+    Not below what `repeats` samples can tell; nan below FEWEST subjects.
+    """
+    gap = a.sub(b).dropna().to_numpy()
+    n = len(gap)
+    if n < FEWEST:
+        return float("nan")
+    samples = multiplicities(n, repeats=repeats, seed=seed) @ gap / n
+    beyond = min((samples <= 0).sum(), (samples >= 0).sum())
+    tail = min(0.5, (beyond + 1) / (repeats + 1))
+    return float(2 * student.sf(-norm.ppf(tail) * np.sqrt((n - 1) / n), n - 1))
+
+
+def holm(p: ArrayLike) -> Array:
+    """p of each of several comparisons, so that the chance of one false claim in all keeps its level.
+
+    Step-down rule of Holm (1979): the k-th smallest of m is multiplied by m - k + 1, without
+    falling below a smaller one's; nan stays nan and is no comparison.
+    """
+    raw = np.asarray(p, dtype=np.float64)
+    there = np.flatnonzero(np.isfinite(raw))
+    order = there[np.argsort(raw[there], kind="stable")]
+    stepped = raw[order] * np.arange(len(order), 0, -1)
+    found = np.full(len(raw), np.nan)
+    found[order] = np.minimum(1.0, np.maximum.accumulate(stepped))
+    return found
+
+
 def ratio(a: pd.Series, b: pd.Series, *, repeats: int = 2000, seed: int = 0) -> Estimate:
     """Mean of a over mean of b, over the subjects that both know, resampled as pairs."""
     both = pd.concat([a, b], axis=1).dropna().to_numpy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu
+from scipy.stats import mannwhitneyu, norm, ttest_1samp
 
 from cmr_bench import stats
 
@@ -14,6 +14,15 @@ def cohort(rng, subjects, slices=6, correlation=0.5):
     level = rng.normal(size=subjects).repeat(slices) * np.sqrt(correlation)
     values = level + rng.normal(size=subjects * slices) * np.sqrt(1 - correlation)
     return values, np.arange(subjects).repeat(slices)
+
+
+DICE = 6 / 7
+
+
+def dice_like(rng, subjects, slices=6, correlation=0.5):
+    """Slices whose Dice is Beta(6, 1), mean 6/7, correlated within a subject by a Gaussian copula."""
+    values, names = cohort(rng, subjects, slices, correlation)
+    return norm.cdf(values) ** (1 / 6), names
 
 
 @pytest.mark.parametrize("subjects", [8, 15, 40])
@@ -81,6 +90,54 @@ def test_paired_difference_is_narrower_than_unpaired():
     )
     assert 0.09 < low < value < high < 0.11
     assert high - low < 0.1 * np.diff(stats.interval(values, names)[1:])[0]
+
+
+def test_p_and_interval_say_the_same():
+    """p is below 0.05 exactly where the interval leaves 0 out, and near the t test's."""
+    rng = np.random.default_rng(0)
+    zero = stats.subject_means(np.zeros(20), np.arange(20))
+    for shift in np.linspace(0, 1, 11):
+        gap = stats.subject_means(rng.normal(shift, 1, 20), np.arange(20))
+        _, low, high = stats.difference(gap, zero)
+        p = stats.difference_p(gap, zero)
+        assert (p < 0.05) == (not low <= 0 <= high) or abs(p - 0.05) < 0.003
+        assert p == pytest.approx(ttest_1samp(gap, 0).pvalue, abs=0.06)
+
+
+def test_p_of_no_difference_is_uniform():
+    rng = np.random.default_rng(1)
+    zero = stats.subject_means(np.zeros(15), np.arange(15))
+    found = [
+        stats.difference_p(
+            stats.subject_means(rng.normal(size=15), np.arange(15)), zero, repeats=500, seed=run
+        )
+        for run in range(400)
+    ]
+    assert 0.03 <= np.mean(np.array(found) < 0.05) <= 0.08
+    assert stats.difference_p(zero, zero) == pytest.approx(1)
+    assert stats.difference_p(zero + 1, zero) < 0.01
+    assert np.isnan(stats.difference_p(zero[:2], zero[:2]))
+
+
+def test_holm_by_hand():
+    assert stats.holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert stats.holm([0.9, 0.8]) == pytest.approx([1, 1])
+    found = stats.holm([0.01, np.nan, 0.2])
+    assert found[[0, 2]] == pytest.approx([0.02, 0.2])
+    assert np.isnan(found[1])
+    assert len(stats.holm([])) == 0
+
+
+@pytest.mark.parametrize("subjects", [15, 30, 60])
+def test_interval_of_dice_covers_its_mean(subjects):
+    """Skewed to the left and bounded, as Dice is; 2,000 repetitions stand in tests/bench."""
+    rng = np.random.default_rng(subjects)
+    inside = 0
+    for run in range(400):
+        values, names = dice_like(rng, subjects)
+        _, low, high = stats.interval(values, names, repeats=600, seed=run)
+        inside += low <= DICE <= high
+    assert 0.91 <= inside / 400 <= 0.98
 
 
 def test_ratio_of_proportional_pairs_is_exact():

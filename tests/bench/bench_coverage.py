@@ -1,0 +1,120 @@
+"""How often 95 % intervals hold the truth, by simulation: subjects with correlated slices, as the benchmark has them.
+
+    python tests/bench/bench_coverage.py [repetitions]
+
+Slices share half of their variance with the other slices of their subject. "plain" is the percentile
+interval over subjects, "slices" resamples slices as if they were independent; both stand there to show
+what the interval of the benchmark mends.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from cmr_bench import stats
+
+SUBJECTS = (15, 30, 60)
+REPEATS = 1000
+DICE = 6 / 7
+Interval = tuple[float, float]
+
+
+def slices(rng: np.random.Generator, n: int, unequal: bool = False) -> tuple[np.ndarray, ...]:
+    """(standard normal values with intraclass correlation 0.5, subject of each)."""
+    count = rng.integers(4, 21, n) if unequal else np.full(n, 10)
+    names = np.arange(n).repeat(count)
+    level = rng.normal(size=n)[names]
+    return np.sqrt(0.5) * (level + rng.normal(size=len(names))), names
+
+
+def as_dice(values: np.ndarray) -> np.ndarray:
+    """Beta(6, 1): mean 6/7, skewed to the left."""
+    return norm.cdf(values) ** (1 / 6)
+
+
+def mean(rng: np.random.Generator, n: int, seed: int) -> bool:
+    values, names = slices(rng, n)
+    return holds(stats.interval(values, names, repeats=REPEATS, seed=seed)[1:], 0)
+
+
+def dice(rng: np.random.Generator, n: int, seed: int) -> bool:
+    values, names = slices(rng, n)
+    return holds(stats.interval(as_dice(values), names, repeats=REPEATS, seed=seed)[1:], DICE)
+
+
+def plain(rng: np.random.Generator, n: int, seed: int) -> bool:
+    values, names = slices(rng, n)
+    means = stats.subject_means(as_dice(values), names).to_numpy()
+    samples = stats.multiplicities(n, repeats=REPEATS, seed=seed) @ means / n
+    return holds(np.quantile(samples, [0.025, 0.975]), DICE)
+
+
+def by_slice(rng: np.random.Generator, n: int, seed: int) -> bool:
+    values, _ = slices(rng, n)
+    one_each = np.arange(len(values))
+    return holds(stats.interval(as_dice(values), one_each, repeats=REPEATS, seed=seed)[1:], DICE)
+
+
+def rows(rng: np.random.Generator, n: int, seed: int) -> bool:
+    values, names = slices(rng, n, unequal=True)
+    return holds(stats.row_mean(as_dice(values), names, repeats=REPEATS, seed=seed)[1:], DICE)
+
+
+def pairs(rng: np.random.Generator, n: int) -> tuple[pd.Series, pd.Series]:
+    """Dice of two arms on the same subjects; the second is worse by 0.02 of perfection on average."""
+    values, names = slices(rng, n)
+    better = stats.subject_means(as_dice(values), names)
+    loss = 0.02 * np.exp(rng.normal(size=n) - 0.5)
+    return better - loss, better
+
+
+def gap(rng: np.random.Generator, n: int, seed: int) -> bool:
+    return holds(stats.difference(*pairs(rng, n), repeats=REPEATS, seed=seed)[1:], -0.02)
+
+
+def share(rng: np.random.Generator, n: int, seed: int) -> bool:
+    truth = (DICE - 0.02) / DICE
+    return holds(stats.ratio(*pairs(rng, n), repeats=REPEATS, seed=seed)[1:], truth)
+
+
+def normal_gap(rng: np.random.Generator, n: int, seed: int) -> bool:
+    one = pd.Series(rng.normal(-0.02, 0.03, n))
+    return holds(stats.difference(one, one * 0, repeats=REPEATS, seed=seed)[1:], -0.02)
+
+
+def holds(interval: np.ndarray | Interval, truth: float) -> bool:
+    return bool(interval[0] <= truth <= interval[1])
+
+
+CASES: dict[str, Callable[[np.random.Generator, int, int], bool]] = {
+    "mean, normal": mean,
+    "mean, Dice": dice,
+    "mean of rows, Dice, 4 to 20 slices": rows,
+    "paired difference, normal": normal_gap,
+    "paired difference, log-normal": gap,
+    "paired ratio": share,
+    "plain percentile, Dice": plain,
+    "slices as units, Dice": by_slice,
+}
+
+
+def main() -> None:
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    print(f"share of {runs} intervals of nominal 95 % that hold the truth, standard error below")
+    print(f"{'':36}" + "".join(f"{n:>4} subjects" for n in SUBJECTS))
+    for name, case in CASES.items():
+        found = []
+        for n in SUBJECTS:
+            rng = np.random.default_rng([n, len(name)])
+            found.append(np.mean([case(rng, n, run) for run in range(runs)]))
+        print(f"{name:36}" + "".join(f"{100 * share:11.1f} %" for share in found), flush=True)
+    print(f"{'standard error at 95 %':36}{100 * np.sqrt(0.95 * 0.05 / runs):11.1f} %")
+
+
+if __name__ == "__main__":
+    main()
