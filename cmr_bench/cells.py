@@ -18,7 +18,7 @@ from cmr_bench.models.diffusion import Diffusion
 from cmr_bench.reporting import triangle
 from cmr_bench.reporting.grids import save_grid
 from cmr_bench.stages import Stages
-from cmr_bench.store import Cell, append_jsonl, environment, key_of, read_jsonl
+from cmr_bench.store import Cell, append_jsonl, atomic, environment, key_of, read_jsonl
 from cmr_bench.tracking.tracker import Tracker
 
 log = logging.getLogger("cmr_bench")
@@ -82,6 +82,9 @@ def work(cell: Cell, stages: Stages, tracker: Tracker) -> None:
     for name, scores, seconds in judge(evidence, metrics):
         cell.add_scores(scores, metric=name, seconds=seconds)
         tracker.summarise(scores)
+    for name, table in evidence.tables.items():
+        with atomic(cell.folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False)
     spans = triangle({row["name"]: row for row in cell.scores()})
     tracker.summarise([], **{f"triangle/{axis}": span.value for axis, span in spans.items()})
     cell.write("environment.json", environment(data_hash=stages.data_hash, seconds=stages.seconds))

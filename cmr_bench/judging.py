@@ -9,12 +9,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig
 from torch import nn
 
 from cmr_bench.callbacks import MetricCallback
 from cmr_bench.config import build, plain
 from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.metrics.utility.arms import ARMS, Arm, training_pools
 from cmr_bench.models.diffusion import Diffusion
 from cmr_bench.networks.encoders import Bottleneck, Inception
 from cmr_bench.networks.segmenter import Segmenter
@@ -25,35 +27,69 @@ from cmr_bench.training import fit, load
 from cmr_bench.types import Masks, Pool
 
 
-def segmenter(stages: Stages, pool: Pool, inputs: Mapping[str, Any], seed: int) -> Segmenter:
-    """The segmentation network trained on a pool and kept; `inputs` say what determines the pool."""
-    node = stages.config.segmenter
+def segmenter(stages: Stages, arm: Arm, pools: Mapping[str, Pool], seed: int) -> Segmenter:
+    """The segmentation network of an arm, kept; one on real subjects alone is shared by all cells on their data."""
 
     def make(folder: Path) -> None:
-        fit_segmenter(stages, pool, seed, folder)
+        fit_segmenter(stages, arm, pools, seed, folder)
 
-    key = stages.inputs(config=plain(node), pool=dict(inputs), seed=seed)
+    made: dict[str, Any] = {"arm": arm.kind}
+    made |= {"subjects": arm.subjects} if arm.few else {}
+    made |= {"ratio": arm.ratio} if arm.ratio else {}
+    made |= {"pretrain": True} if arm.pretrain else {}
+    made |= {"samples": key_of(stages.sample_inputs)} if arm.kind != "real" else {}
+    node = stages.config.segmenter
+    recipe = {"module": plain(node.module), "fit": recipe_of(node, arm)}
+    key = stages.inputs(config=recipe, pool=made, seed=seed)
     folder = stages.built("segmenters", "segmenter", key, make)
     return stages.to_device(load(build(node.module, seed=seed), folder / "last.ckpt"))
 
 
 def real_segmenter(stages: Stages, seed: int) -> Segmenter:
-    """The judge: trained on real data, shared by all cells on the same data."""
-    return segmenter(stages, stages.pools["train"], {"arm": "real"}, seed)
+    """The judge: trained on all real data."""
+    return segmenter(stages, ARMS["real"], stages.pools, seed)
 
 
-def fit_segmenter(stages: Stages, pool: Pool, seed: int, folder: Path, **other: int) -> Segmenter:
-    """One fit that is not kept; `other` replaces parts of the budget."""
+def recipe_of(node: DictConfig, arm: Arm) -> dict[str, Any]:
+    """Steps, batch and augmentation of an arm: the same for all but for the strong augmentation."""
+    if arm.strong and not node.get("strong"):
+        raise ValueError(f"arm {arm.name} needs the strong augmentation: give segmenter.strong")
+    return plain(node.fit) | ({"augment": plain(node.strong)} if arm.strong else {})
+
+
+def fit_segmenter(
+    stages: Stages,
+    arm: Arm,
+    pools: Mapping[str, Pool],
+    seed: int,
+    folder: Path,
+    **other: int,
+) -> Segmenter:
+    """One fit, its curve in `metrics.csv`; the last step counts in every arm. `other` replaces parts of the recipe."""
     node = stages.config.segmenter
-    return fit(
-        build(node.module, seed=seed),
-        pool,
-        title=f"segmenter, {pool.name}",
-        folder=folder,
-        trainer=stages.trainer,
-        seed=seed,
-        **(stages.budget(node.fit) | other),
-    )
+    recipe = recipe_of(node, arm) | other
+    recipe["augment"] = build(recipe["augment"])
+    parts = training_pools(arm, pools["train"], pools.get("synthetic"), seed)
+    module = build(node.module, seed=seed)
+
+    def phase(pool: Pool, folder: Path, steps: int) -> Segmenter:
+        return fit(
+            module.train(),
+            pool,
+            title=f"segmenter, {arm.name}",
+            folder=folder,
+            trainer=stages.trainer,
+            logger=CSVLogger(folder, name="", version=""),
+            seed=seed,
+            **(recipe | {"steps": steps}),
+        )
+
+    if not arm.pretrain:
+        return phase(join(arm.name, *parts), folder, recipe["steps"])
+    real, synthetic = parts
+    before = recipe["steps"] // 2
+    phase(synthetic, folder / "pretraining", before)
+    return phase(real, folder, recipe["steps"] - before)
 
 
 def evidence_of(
@@ -65,13 +101,8 @@ def evidence_of(
         images = torch.cat([model.reconstruct(part) for part in test.images.split(64)])
         pools = {**pools, "reconstructed": replace(test, name="reconstructed", images=images)}
 
-    def segment(arm: str, seed: int, pool: Pool) -> Masks:
-        if arm == "real":
-            return real_segmenter(stages, seed).segment(pool.images)
-        synthetic = pools["synthetic"]
-        training = synthetic if arm == "synthetic" else join("both", pools["train"], synthetic)
-        made = {"arm": arm, "samples": key_of(stages.sample_inputs)}
-        return segmenter(stages, training, made, seed).segment(pool.images)
+    def segment(arm: Arm, seed: int, pool: Pool) -> Masks:
+        return segmenter(stages, arm, pools, seed).segment(pool.images)
 
     return Evidence(
         pools,
@@ -113,17 +144,12 @@ def axis(node: DictConfig, stages: Stages, encode: nn.Module) -> MetricCallback:
     """The callback of one axis, with evidence that is quick to get."""
 
     def make_evidence(pools: Mapping[str, Pool], model: Any) -> Evidence:
-        def segment(arm: str, seed: int, pool: Pool) -> Masks:
-            if arm == "real":
+        def segment(arm: Arm, seed: int, pool: Pool) -> Masks:
+            if arm == ARMS["real"]:
                 return real_segmenter(stages, seed).segment(pool.images)
+            steps = node.segmenter_steps
             with TemporaryDirectory() as folder:
-                quick = fit_segmenter(
-                    stages,
-                    pools["synthetic"],
-                    seed,
-                    Path(folder),
-                    steps=node.segmenter_steps,
-                )
+                quick = fit_segmenter(stages, arm, pools, seed, Path(folder), steps=steps)
             return stages.to_device(quick).segment(pool.images)
 
         return Evidence(

@@ -22,7 +22,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from cmr_bench.data.batches import Augment, SliceData
+from cmr_bench.data.batches import Augmentation, SliceData
 from cmr_bench.store import atomic
 from cmr_bench.types import Pool
 
@@ -76,7 +76,7 @@ def fit(
     steps: int,
     batch: int,
     seed: int,
-    augment: Augment,
+    augment: Augmentation,
     held_out: Pool | None = None,
     ema: float | None = None,
     callbacks: Sequence[Callback] = (),

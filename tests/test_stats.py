@@ -115,7 +115,9 @@ def test_p_of_no_difference_is_uniform():
     ]
     assert 0.03 <= np.mean(np.array(found) < 0.05) <= 0.08
     assert stats.difference_p(zero, zero) == pytest.approx(1)
-    assert stats.difference_p(zero + 1, zero) < 0.01
+    assert stats.difference_p(zero + 1, zero) == 0
+    far = stats.subject_means(np.random.default_rng(0).normal(2, 1, 15), np.arange(15))
+    assert stats.difference_p(far, zero) == pytest.approx(ttest_1samp(far, 0).pvalue)
     assert np.isnan(stats.difference_p(zero[:2], zero[:2]))
 
 

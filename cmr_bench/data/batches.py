@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +14,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from cmr_bench.seeds import torch_rng
 from cmr_bench.types import Images, Masks, Pool
+
+Augmentation = Callable[[Images, Masks, torch.Generator], tuple[Images, Masks]]
+"""What a batch becomes; a function of the batch and of the generator's state."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Batches(IterableDataset):
         batch: int,
         steps: int,
         seed: int,
-        augment: Augment,
+        augment: Augmentation,
         start: int = 0,
         rank: int = 0,
         ranks: int = 1,
@@ -104,7 +107,7 @@ class SliceData(pl.LightningDataModule):
         *,
         batch: int,
         seed: int,
-        augment: Augment,
+        augment: Augmentation,
         held_out: Pool | None = None,
         held: int = 64,
     ) -> None:

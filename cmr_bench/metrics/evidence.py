@@ -7,15 +7,17 @@ from functools import partial
 from typing import Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cmr_bench.metrics.utility.arms import Arm, named
 from cmr_bench.seeds import mix
 from cmr_bench.types import HasLosses, Images, Masks, Pool, Seeds
 
 Encode = Callable[[Images], Tensor]
-Segment = Callable[[str, int, Pool], Masks]
+Segment = Callable[[Arm, int, Pool], Masks]
 T = TypeVar("T")
 
 
@@ -35,10 +37,11 @@ class Evidence:
 
     `pools` are named train, val, test, external, synthetic (conditioned on masks of the mask
     source) and matched (row i conditioned on the mask of row i of test). `encode` maps images to
-    (B, D) features; `segment(arm, seed, pool)` answers with a segmenter trained on arm "real",
-    "synthetic" or "both". Batches go to `device`, answers come back to the CPU; no answer depends
-    on `batch_size`. `spaces` are further encoders by name, made when first asked for; making one that
-    is not available raises a ValueError of one line.
+    (B, D) features; `segment(arm, seed, pool)` answers with a segmenter trained on an arm. Batches
+    go to `device`, answers come back to the CPU; no answer depends on `batch_size`. `spaces` are
+    further encoders by name, made when first asked for; making one that is not available raises a
+    ValueError of one line. `tables` are what metrics found in more detail than scores have, kept
+    with the cell under their names.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Evidence:
         self._segment = segment
         self._batch_size = batch_size
         self._device = torch.device(device)
+        self.tables: dict[str, pd.DataFrame] = {}
         self._memo: dict[Hashable, object] = {}
 
     def lacks(self, pools: Sequence[str], needs: Sequence[str] = ()) -> str | None:
@@ -128,13 +132,14 @@ class Evidence:
         make = partial(self._features, encode)
         return torch.cat([self._once((space, n), partial(make, n)) for n in names])
 
-    def segmented(self, arm: str, name: str, seed: int = 0) -> Masks:
-        """Masks (N, 1, H, W) that the segmenter of the arm draws into the pool's images."""
+    def segmented(self, arm: Arm | str, name: str, seed: int = 0) -> Masks:
+        """Masks (N, 1, H, W) that the segmenter of the arm, or of its name, draws into the pool's images."""
         assert self._segment is not None
-        segment = self._segment
-        return self._once(
-            ("segmented", arm, name, seed), lambda: segment(arm, seed, self.pools[name]).cpu()
+        segment, of = self._segment, named(arm)
+        drawn = self._once(  # kept in a byte a pixel: there are as many as arms, seeds and pools
+            ("segmented", of, name, seed), lambda: segment(of, seed, self.pools[name]).byte().cpu()
         )
+        return drawn.long()
 
     def losses(self, name: str, times: Sequence[float], repeats: int) -> Tensor:
         """(N, repeats, len(times)) losses; repeat r meets every image with the same noise."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -65,21 +66,23 @@ def rows(rng: np.random.Generator, n: int, seed: int) -> bool:
     return holds(stats.row_mean(as_dice(values), names, repeats=REPEATS, seed=seed)[1:], DICE)
 
 
-def pairs(rng: np.random.Generator, n: int) -> tuple[pd.Series, pd.Series]:
-    """Dice of two arms on the same subjects; the second is worse by 0.02 of perfection on average."""
+def pairs(rng: np.random.Generator, n: int, spread: float) -> tuple[pd.Series, pd.Series]:
+    """Dice of two arms on the same subjects; the first is worse by 0.02 on average, log-normal.
+
+    The skewness of the loss is 1.75 at spread 0.5 and 6.2 at spread 1.
+    """
     values, names = slices(rng, n)
     better = stats.subject_means(as_dice(values), names)
-    loss = 0.02 * np.exp(rng.normal(size=n) - 0.5)
-    return better - loss, better
+    return better - 0.02 * np.exp(spread * rng.normal(size=n) - spread**2 / 2), better
 
 
-def gap(rng: np.random.Generator, n: int, seed: int) -> bool:
-    return holds(stats.difference(*pairs(rng, n), repeats=REPEATS, seed=seed)[1:], -0.02)
+def gap(rng: np.random.Generator, n: int, seed: int, spread: float = 0.5) -> bool:
+    return holds(stats.difference(*pairs(rng, n, spread), repeats=REPEATS, seed=seed)[1:], -0.02)
 
 
-def share(rng: np.random.Generator, n: int, seed: int) -> bool:
+def share(rng: np.random.Generator, n: int, seed: int, spread: float = 0.5) -> bool:
     truth = (DICE - 0.02) / DICE
-    return holds(stats.ratio(*pairs(rng, n), repeats=REPEATS, seed=seed)[1:], truth)
+    return holds(stats.ratio(*pairs(rng, n, spread), repeats=REPEATS, seed=seed)[1:], truth)
 
 
 def normal_gap(rng: np.random.Generator, n: int, seed: int) -> bool:
@@ -96,8 +99,10 @@ CASES: dict[str, Callable[[np.random.Generator, int, int], bool]] = {
     "mean, Dice": dice,
     "mean of rows, Dice, 4 to 20 slices": rows,
     "paired difference, normal": normal_gap,
-    "paired difference, log-normal": gap,
-    "paired ratio": share,
+    "paired difference, skewed": gap,
+    "paired ratio, skewed": share,
+    "paired difference, very skewed": partial(gap, spread=1.0),
+    "paired ratio, very skewed": partial(share, spread=1.0),
     "plain percentile, Dice": plain,
     "slices as units, Dice": by_slice,
 }

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.metrics.utility.arms import Arm
 from cmr_bench.seeds import row_noise, torch_rng
 from cmr_bench.types import Pool
 
@@ -58,9 +59,9 @@ def moments(images: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(images, 8).flatten(1)
 
 
-def true_masks(arm: str, seed: int, pool: Pool) -> Tensor:
-    """A segmenter that is right for arm real and one pixel off for the others."""
-    return pool.masks if arm == "real" else pool.masks.roll(1, dims=-1)
+def true_masks(arm: Arm, seed: int, pool: Pool) -> Tensor:
+    """A segmenter that is right for arms of real subjects and one pixel off for the others."""
+    return pool.masks if arm.kind == "real" else pool.masks.roll(1, dims=-1)
 
 
 class Memory:

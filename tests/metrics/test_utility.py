@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from cmr_bench.metrics.utility.arms import Arm
 from cmr_bench.metrics.utility.segmentation import Segmentation
 
 
@@ -60,3 +61,74 @@ def test_seeds_are_averaged_within_subjects(judge, test):
     assert both.value == pytest.approx((one.value + two.value) / 2)
     assert both.n == one.n == 8
     assert both.extra["segmenter_seeds"] == 2
+
+
+PLAN = [
+    "real", "synthetic", "both",
+    Arm("strong", strong=True), Arm("few3", subjects=3), Arm("few6", subjects=6),
+    Arm("few3_both", subjects=3, ratio=None, fits=1), Arm("few99", subjects=99),
+]  # fmt: skip
+
+
+def learns(arm, seed, pool):
+    """The more real subjects, the nearer to the truth."""
+    if arm.kind == "synthetic" or arm.name == "few3_both":
+        return pool.masks.roll(1, dims=-1)
+    shift = {3: 2, 6: 1}.get(arm.subjects, 0)
+    return pool.masks.roll(shift, dims=-1)
+
+
+def test_arms_of_a_plan_are_scored_and_described(judge):
+    found = named(judge(segment=learns), arms=PLAN, seeds=[0, 1])
+    few = found["utility/few3_both_dice"]
+    assert few.extra["segmenter_seeds"] == 1
+    assert few.extra["real_subjects"] == 3 and few.extra["synthetic"] == "all"
+    assert found["utility/few3_dice"].extra["segmenter_seeds"] == 2
+    assert found["utility/few3_dice"].extra["synthetic"] == "none"
+    assert found["utility/strong_dice"].extra["on_curve"] == "false"
+    assert "utility/few3_dice_lv" not in found and "utility/strong_asd_lv" in found
+    assert "12" in found["utility/few99_dice"].reason
+    for what in ("iou_lv", "asd_myo", "volume_error_rv", "ef_error_lv", "ef_error_rv"):
+        assert found[f"utility/{what}"].n == 8, what
+    assert found["utility/dice_lv"].value > found["utility/iou_lv"].value
+
+
+def test_p_values_are_corrected_for_all_comparisons(judge, test):
+    external = replace(test, name="external", labels=(1,))
+    found = named(judge(segment=learns, pools={"external": external}), arms=PLAN[:3])
+    gaps = [s for name, s in found.items() if name.endswith("dice_gap")]
+    assert [s.extra["comparisons"] for s in gaps] == [4] * 4
+    worse, same = found["utility/dice_gap"].extra, found["utility/both_dice_gap"].extra
+    assert 0 < worse["p"] < 0.01 and worse["p_holm"] in (4 * worse["p"], 3 * worse["p"])
+    assert same["p"] == pytest.approx(1) == same["p_holm"]
+
+
+def test_worth_is_read_off_the_real_curve(judge):
+    found = named(judge(segment=learns), arms=PLAN)
+    assert found["utility/worth"].value == pytest.approx(6)
+    assert found["utility/few3_both_worth"].value == pytest.approx(3)
+    assert found["utility/worth"].reference == 12
+    assert found["utility/few3_both_worth"].reference == 9
+    assert "utility/both_worth" not in found  # at the end of the curve nothing can be told
+    assert "utility/worth" not in named(judge(segment=learns))  # no curve
+
+
+def test_volumes_and_breakdown_stay_with_the_cell(judge, test):
+    vendors = [f"V{int(s[-1]) % 2}" for s in test.table["subject"]]
+    table = test.table.assign(vendor=vendors, level=["base", "middle", "apex"] * 16)
+    evidence = judge(pools={"test": replace(test, table=table)}, segment=learns)
+    found = named(evidence)
+    volumes, parts = (evidence.tables[f"utility_{name}"] for name in ("volumes", "breakdown"))
+    assert len(volumes) == 3 * 8 * 2 * 3  # arms, subjects, phases, structures
+    mean = parts[(parts["arm"] == "synthetic") & (parts["structure"] == "mean")].set_index("group")
+    assert mean.loc["all", "dice"] == pytest.approx(found["utility/dice"].value)
+    assert mean.loc["all", "dice_low"] == pytest.approx(found["utility/dice"].low)
+    assert set(mean.index) == {"all", "V0", "V1", "base", "middle", "apex"}
+    assert mean.loc["V0", "n"] == 4 and mean.loc["base", "n"] == 8
+    assert mean.loc[["V0", "V1"], "dice"].mean() == pytest.approx(mean.loc["all", "dice"])
+
+
+def test_arms_without_a_reference_or_with_one_name_twice_are_refused():
+    for arms in (["synthetic"], ["real", "synthetic", Arm("real", strong=True)]):
+        with pytest.raises(ValueError, match="take synthetic, real and others"):
+            Segmentation(arms=arms)

@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
-from cmr_bench.metrics.volumes import cases, overlap
-from cmr_bench.stats import difference, interval, ratio, subject_means
-from cmr_bench.types import LABELS, Score
+from cmr_bench.metrics.utility.arms import Arm, named
+from cmr_bench.metrics.utility.breakdown import breakdown, volumes
+from cmr_bench.metrics.utility.worth import worth
+from cmr_bench.metrics.volumes import cases, ejection
+from cmr_bench.stats import difference, difference_p, holm, interval, ratio, subject_means
+from cmr_bench.types import LABELS, Pool, Score
 
-ARMS = {"synthetic": "", "both": "both_", "real": "real_"}
 POOLS = {"test": "", "external": "external_"}
+STRUCTURE = {"dice": "higher", "hd95": "lower", "iou": "higher", "asd": "lower", "volume_error": "lower"}  # fmt: skip
+CAVITIES = (1, 3)
 REAL = "same network trained on real images"
+CURVE = "all real subjects, the end of the learning curve: a value there means or more"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the networks of one arm drew into a domain, volume by volume; `prefix` begins its scores."""
+
+    arm: Arm
+    domain: str
+    prefix: str
+    found: pd.DataFrame
+    about: dict[str, float | str]
+
+    @property
+    def whole(self) -> pd.DataFrame:
+        return self.found[self.found["level"] == "all"]
+
+    @property
+    def dice(self) -> pd.Series:
+        return subject_means(self.whole["dice"], self.whole["subject"])
 
 
 class Segmentation(Metric):
-    """Dice and HD95 per volume of networks trained on synthetic, on both and on real images.
+    """Networks trained on arms of real and synthetic images, judged per volume on unseen real subjects.
 
-    Same network, steps and augmentation in each arm; one fit a seed, averaged within a subject.
-    `dice_ratio` and `dice_gap` compare the synthetic arm with the real one on the same subjects
-    (paired bootstrap). On the external domain too, if there is one, and only for structures that
-    both the training and the test data label. Rules for absent structures are those of `volumes`.
+    Same network, optimiser steps and choice of weights (the last) in each arm; one fit a seed,
+    averaged within a subject. Dice and, but for arms of few real subjects, each structure's Dice,
+    IoU, HD95, ASD, volume error (ml) and the error of the ejection fraction (%); background never
+    counts, and rules for absent structures are those of `volumes`. `dice_ratio` and `dice_gap`
+    compare each arm with the real one on the same subjects (paired bootstrap; p and, over all
+    comparisons of both domains, Holm's p in `extra`). `worth` is the number of real patients that
+    do as much (`worth.py`), where arms of few real subjects make a learning curve. On the external
+    domain only structures count that both the training and the test data label. All volumes and
+    their breakdown by vendor, pathology and level are tables of the cell.
     """
 
     axis = "utility"
@@ -33,78 +64,156 @@ class Segmentation(Metric):
     higher_is_better = True
 
     def __init__(
-        self, seeds: Sequence[int] = (0,), arms: Sequence[str] = ("synthetic", "both", "real")
+        self, seeds: Sequence[int] = (0,), arms: Sequence[Arm | str] = ("synthetic", "both", "real")
     ) -> None:
-        if not {"synthetic", "real"} <= set(arms) <= set(ARMS):
-            raise ValueError(f"arms are {list(arms)}: take synthetic, real and, if wanted, both")
-        self.seeds, self.arms = tuple(seeds), tuple(arms)
+        self.seeds, self.arms = tuple(seeds), tuple(named(arm) for arm in arms)
+        there = [arm.name for arm in self.arms]
+        if not {"synthetic", "real"} <= set(there) or len(set(there)) < len(there):
+            raise ValueError(f"arms are {there}: take synthetic, real and others, each name once")
 
     def compute(self, evidence: Evidence) -> list[Score]:
-        trained = evidence.pools["train"].labels
-        scores = []
-        for name, prefix in POOLS.items():
-            if not len(evidence.pools.get(name, ())):
-                continue
-            labels = [k for k in evidence.pools[name].labels if k in trained]
-            tables = {arm: self._table(evidence, arm, name, labels) for arm in self.arms}
-            for arm in self.arms:
-                scores += self._arm(f"utility/{prefix}", arm, tables, labels, evidence.seed)
-            scores += self._against_real(f"utility/{prefix}", tables, evidence.seed)
-        return scores
+        judged, scores = [], []
+        for domain in (name for name in POOLS if len(evidence.pools.get(name, ()))):
+            arms = {j.arm.name: j for j in self._judged(evidence, domain)}
+            judged.append(arms)
+            for one in arms.values():
+                scores += self._own(one, arms["real"], evidence.seed)
+            scores += self._worth(list(arms.values()), evidence)
+        scores += self._against_real(judged, evidence.seed)
+        self._keep(evidence, [one for arms in judged for one in arms.values()])
+        return scores + self._impossible(evidence)
 
-    def _table(
-        self, evidence: Evidence, arm: str, name: str, labels: Sequence[int]
-    ) -> pd.DataFrame:
-        pool = evidence.pools[name]
-        drawn = (evidence.segmented(arm, name, seed) for seed in self.seeds)
-        return pd.concat([overlap(pool.masks, d, pool=pool, labels=labels) for d in drawn])
+    def _judged(self, evidence: Evidence, domain: str) -> Iterator[Judged]:
+        pool, train = evidence.pools[domain], evidence.pools["train"]
+        labels = [k for k in pool.labels if k in train.labels]
+        for arm in (arm for arm in self.arms if not arm.lacks(train)):
+            seeds = self.seeds[: arm.fits]
+            drawn = [evidence.segmented(arm, domain, seed) for seed in seeds]
+            about = describe(arm, evidence, len(seeds))
+            name = "" if arm.name == "synthetic" else f"{arm.name}_"
+            prefix = f"utility/{POOLS[domain]}{name}"
+            yield Judged(arm, domain, prefix, volumes(pool, drawn, labels), about)
 
-    def _arm(
-        self,
-        prefix: str,
-        arm: str,
-        tables: dict[str, pd.DataFrame],
-        labels: Sequence[int],
-        seed: int,
-    ) -> list[Score]:
-        found, real, prefix = tables[arm], tables["real"], prefix + ARMS[arm]
-        scores = [self._score(f"{prefix}dice", "dice", found, real, arm, seed)]
-        for k in labels:
-            one, other = found[found["label"] == k], real[real["label"] == k]
-            for what in ("dice", "hd95"):
-                scores.append(
-                    self._score(f"{prefix}{what}_{LABELS[k]}", what, one, other, arm, seed)
-                )
+    def _own(self, one: Judged, real: Judged, seed: int) -> list[Score]:
+        """The arm's own scores, each beside that of the real arm."""
+        scores = [self._score(one, f"{one.prefix}dice", "dice", one.whole, real.whole, seed)]
+        if one.arm.few:
+            return scores
+        for k in one.whole["label"].unique():
+            own, other = (j.whole[j.whole["label"] == k] for j in (one, real))
+            for what in STRUCTURE:
+                name = f"{one.prefix}{what}_{LABELS[k]}"
+                scores.append(self._score(one, name, what, own, other, seed))
+            if k in CAVITIES:
+                own, other = (_ejections(j.whole, k) for j in (one, real))
+                name = f"{one.prefix}ef_error_{LABELS[k]}"
+                scores.append(self._score(one, name, "error", own, other, seed))
         return scores
 
     def _score(
-        self, name: str, what: str, found: pd.DataFrame, real: pd.DataFrame, arm: str, seed: int
+        self, one: Judged, name: str, what: str, own: pd.DataFrame, real: pd.DataFrame, seed: int
     ) -> Score:
-        means, other = (subject_means(t[what], t["subject"]) for t in (found, real))
+        means, other = (subject_means(t[what], t["subject"]) for t in (own, real))
+        alone = one.arm.name == "real"
         return score(
             name,
-            interval(found[what], found["subject"], seed=seed),
+            interval(own[what], own["subject"], seed=seed),
             n=len(means),
-            better="higher" if what == "dice" else "lower",
-            reference=float("nan") if arm == "real" else float(other.mean()),
-            reference_name="" if arm == "real" else REAL,
-            extra={"segmenter_seeds": len(self.seeds), **cases(found)},
+            better=STRUCTURE.get(what, "lower"),
+            reference=float("nan") if alone else float(other.mean()),
+            reference_name="" if alone else REAL,
+            extra=one.about | (cases(own) if "case" in own else {}),
         )
 
-    def _against_real(self, prefix: str, tables: dict[str, pd.DataFrame], seed: int) -> list[Score]:
-        dice = {arm: subject_means(t["dice"], t["subject"]) for arm, t in tables.items()}
+    def _against_real(self, judged: Sequence[dict[str, Judged]], seed: int) -> list[Score]:
+        """Ratio and gap of each arm, with p corrected for the number of gaps in all domains."""
+        pairs = [
+            (o, arms["real"]) for arms in judged for o in arms.values() if o.arm.name != "real"
+        ]
+        p = [difference_p(one.dice, real.dice, seed=seed) for one, real in pairs]
         scores = []
-        for arm in (arm for arm in self.arms if arm != "real"):
+        for (one, real), raw, held in zip(pairs, p, holm(p), strict=True):
+            tested = {"p": raw, "p_holm": float(held), "comparisons": len(pairs)}
             for what, compare, equal in (("ratio", ratio, 1.0), ("gap", difference, 0.0)):
                 scores.append(
                     score(
-                        f"{prefix}{ARMS[arm]}dice_{what}",
-                        compare(dice[arm], dice["real"], seed=seed),
-                        n=len(dice[arm]),
+                        f"{one.prefix}dice_{what}",
+                        compare(one.dice, real.dice, seed=seed),
+                        n=len(one.dice),
                         better="higher",
                         reference=equal,
                         reference_name=REAL,
-                        extra={"segmenter_seeds": len(self.seeds)},
+                        extra=one.about | (tested if what == "gap" else {}),
                     )
                 )
         return scores
+
+    def _worth(self, arms: Sequence[Judged], evidence: Evidence) -> list[Score]:
+        """Real patients that each arm with synthetic images is worth, where the curve can tell."""
+        train = evidence.pools["train"]
+        points = {o.arm.real_subjects(train): o.dice for o in arms if _real_point(o.arm)}
+        counts = sorted(points)
+        if len(counts) < 2:
+            return []
+        curve = pd.DataFrame({count: points[count] for count in counts})
+        scores = []
+        for one in arms:
+            base = one.arm.real_subjects(train)
+            if one.arm.kind == "real" or not one.arm.on_curve or base >= counts[-1]:
+                continue
+            found = worth(counts, curve, one.dice, base=base, seed=evidence.seed)
+            scores.append(
+                score(
+                    f"{one.prefix}worth",
+                    found.patients,
+                    n=found.n,
+                    better="higher",
+                    reference=counts[-1] - base,
+                    reference_name=CURVE,
+                    extra=one.about | {"share_above": found.above, "share_below": found.below},
+                )
+            )
+        return scores
+
+    def _keep(self, evidence: Evidence, judged: Sequence[Judged]) -> None:
+        for name, table_of in (("volumes", _volumes), ("breakdown", breakdown)):
+            parts = []
+            for one in judged:
+                table = table_of(one.found, evidence.pools[one.domain])
+                table.insert(0, "arm", one.arm.name)
+                table.insert(0, "domain", one.domain)
+                parts.append(table)
+            evidence.tables[f"utility_{name}"] = pd.concat(parts, ignore_index=True)
+
+    def _impossible(self, evidence: Evidence) -> list[Score]:
+        """Arms that this cohort is too small for, with the reason."""
+        reasons = {arm.name: arm.lacks(evidence.pools["train"]) for arm in self.arms}
+        return [
+            Score(f"utility/{name}_dice", np.nan, reason=reason)
+            for name, reason in reasons.items()
+            if reason
+        ]
+
+
+def describe(arm: Arm, evidence: Evidence, fits: int) -> dict[str, float | str]:
+    """What stands beside each score of an arm; `synthetic_images` are different ones that it may see."""
+    there = len(evidence.pools["synthetic"])
+    return {
+        "segmenter_seeds": fits,
+        "real_subjects": arm.real_subjects(evidence.pools["train"]),
+        "synthetic": f"{arm.ratio:g} to 1" if arm.ratio else "none" if arm.ratio == 0 else "all",
+        "synthetic_images": 0 if arm.kind == "real" else there,
+        "on_curve": str(arm.on_curve).lower(),
+    }
+
+
+def _real_point(arm: Arm) -> bool:
+    return arm.kind == "real" and arm.on_curve
+
+
+def _volumes(found: pd.DataFrame, pool: Pool) -> pd.DataFrame:
+    return found[found["level"] == "all"].drop(columns="level")
+
+
+def _ejections(whole: pd.DataFrame, label: int) -> pd.DataFrame:
+    return pd.concat([ejection(part, label) for _, part in whole.groupby("fit")])
