@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from cmr_bench.reporting.axes import Span, triangles
 from cmr_bench.reporting.cells import Entry
+from cmr_bench.reporting.learning import learning_plot
 from cmr_bench.reporting.plots import colours, curves_plot, png, trade_off_plot, triangle_plot
 from cmr_bench.reporting.tables import ARROWS, AXES, counts, decimals, label, number
 
@@ -26,6 +27,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
     models = triangles(table)
     controls = {e.group for e in found if e.is_control}
     curves = curves_plot(found, palette)
+    learning = learning_plot(found, palette)
     template = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,
@@ -40,6 +42,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
         triangle=_picture(triangle_plot(models, palette)) if models else None,
         trade_off=_picture(trade_off_plot(models, palette, controls)) if len(models) > 1 else None,
         curves=_picture(curves) if curves else None,
+        learning=_picture(learning) if learning else None,
         grids=_grids(found),
         stages=[s for s in STAGES if any(s in _seconds(e) for e in found)],
         cells=[_cell(e) for e in found],

@@ -23,7 +23,7 @@ COLUMNS = (
     "reference reference_name reason best"
 ).split()
 DETAIL = (
-    r"_(?:lv|myo|rv)$|/(?:both|real|external_real)_"
+    r"_(?:lv|myo|rv)$|/(?:both|real|external_real)_|/(?:external_)?(?:few|strong|pretrained|both\d)"
     r"|/(?:precision|recall|density|psnr|ssim|ms_ssim)$"
 )
 """Scores that stand in the full table only."""
@@ -114,7 +114,8 @@ def number(value: float, digits: int) -> str:
 
 def label(name: str) -> str:
     """Name without its axis, with the physical unit where it has one."""
-    unit = " (mm)" if re.search(r"hd95|_asd|/asd", name) else " (dB)" if "psnr" in name else ""
+    units = {r"paper.*(?:hd95|asd)": "pixels", r"hd95|_asd|/asd": "mm", "psnr": "dB", "volume_error": "ml", "ef_error": "%", "worth$": "patients"}  # fmt: skip
+    unit = next((f" ({unit})" for part, unit in units.items() if re.search(part, name)), "")
     return name.split("/", 1)[-1] + unit
 
 

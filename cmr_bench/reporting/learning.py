@@ -1,0 +1,81 @@
+"""The learning curve: Dice against the number of real subjects, with and without synthetic images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from cmr_bench.reporting.cells import Entry
+from cmr_bench.reporting.plots import STYLE
+
+DOMAINS = {"utility/": "unseen subjects", "utility/external_": "external domain"}
+ALONE = "real alone"
+
+
+def learning_plot(found: Sequence[Entry], palette: Mapping[str, str]) -> Figure | None:
+    """One panel a domain, one line a model and one for real subjects alone; None without few-subject arms.
+
+    Bands are the 95 % intervals over test subjects; over seeds, values are means and bands span all.
+    Dotted: synthetic images alone.
+    """
+    panels = {domain: _lines(found, domain) for domain in DOMAINS}
+    panels = {domain: lines for domain, lines in panels.items() if len(lines.get(ALONE, ())) > 1}
+    if not panels:
+        return None
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.4 * len(panels), 3.4), layout="constrained")
+        grid = figure.subplots(1, len(panels), squeeze=False)[0]
+        for panel, (domain, lines) in zip(grid, panels.items(), strict=True):
+            for name, points in lines.items():
+                _draw(panel, name, points, palette.get(name, "#333333"))
+            counts = sorted({int(n) for points in lines.values() for n in points[:, 0] if n})
+            panel.set_xscale("log")
+            panel.xaxis.set_major_locator(FixedLocator(counts))
+            panel.xaxis.set_minor_locator(NullLocator())
+            panel.set_xticks(counts, [str(count) for count in counts])
+            panel.set_title(DOMAINS[domain], fontsize=9, loc="left")
+            panel.set(xlabel="real subjects", ylabel="Dice")
+            panel.grid(color="#eeeeee")
+            panel.set_axisbelow(True)
+        handles, labels = grid[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+    return figure
+
+
+def _draw(panel: Axes, name: str, points: np.ndarray[Any, Any], colour: str) -> None:
+    """A line with its band; a point at no real subjects is a dotted level."""
+    label = name if name == ALONE else f"with {name}"
+    none, some = points[points[:, 0] == 0], points[points[:, 0] > 0]
+    panel.plot(some[:, 0], some[:, 1], color=colour, marker="o", ms=3.5, lw=1.3, label=label)
+    panel.fill_between(some[:, 0], some[:, 2], some[:, 3], color=colour, alpha=0.12, lw=0)
+    for value in none[:, 1]:
+        panel.axhline(value, color=colour, lw=1.1, ls=":", label=f"{name} alone")
+
+
+def _lines(found: Sequence[Entry], domain: str) -> dict[str, np.ndarray[Any, Any]]:
+    """(real subjects, Dice, low, high) by count for real subjects alone and for each model."""
+    rows: dict[str, dict[float, list[tuple[float, float, float]]]] = {}
+    for entry in found:
+        for score in entry.scores:
+            extra = score.get("extra") or {}
+            stem = str(score["name"]).removeprefix(domain).removesuffix("dice")
+            other_domain = domain == "utility/" and stem.startswith("external_")
+            ours = score["name"] == f"{domain}{stem}dice" and not other_domain
+            if not ours or extra.get("on_curve") != "true" or not np.isfinite(score["value"]):
+                continue
+            line = ALONE if extra["synthetic"] == "none" else entry.group
+            at = rows.setdefault(line, {}).setdefault(float(extra["real_subjects"]), [])
+            at.append((score["value"], score["low"], score["high"]))
+    lines = {}
+    for name, points in rows.items():
+        spans = {n: np.array(values, dtype=float) for n, values in points.items()}
+        lines[name] = np.array(
+            [[n, v[:, 0].mean(), v[:, 1].min(), v[:, 2].max()] for n, v in sorted(spans.items())]
+        )
+    return dict(sorted(lines.items(), key=lambda line: line[0] != ALONE))
