@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -99,7 +100,7 @@ class FID(Metric):
     """
 
     axis = "fidelity"
-    names = ("fidelity/fid", "fidelity/fid_infinity")
+    names: ClassVar[tuple[str, ...]] = ("fidelity/fid", "fidelity/fid_infinity")
     pools = ("train", "test", "synthetic")
     higher_is_better = False
     orders = (("heldout", "blurred", "painter", "noise"), ("heldout", "vendor"))
