@@ -16,13 +16,16 @@ FORMAT = 1
 
 
 def prepared(store: Store, node: DictConfig) -> Path:
-    """The folder with data.h5 and manifest.json, keyed by configuration and by name, size and date of the files."""
-    prepare = build(node)
+    """The folder with data.h5 and manifest.json of a data node."""
+    return store.build("data", data_inputs(node), lambda folder: build(node)(folder=folder))
+
+
+def data_inputs(node: DictConfig) -> dict[str, Any]:
+    """What determines prepared data: their configuration, and name, size and date of the files."""
     files = [
         (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in source_files(node)
     ]
-    inputs = {"format": FORMAT, "config": without(plain(node), "root"), "files": files}
-    return store.build("data", inputs, lambda folder: prepare(folder=folder))
+    return {"format": FORMAT, "config": without(plain(node), "root"), "files": files}
 
 
 def source_files(node: DictConfig) -> Sequence[Path]:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from cmr_bench.config import check, verb
 
-KEYS: dict[str, Any] = {"store": {"root": str}, "out": str}
+KEYS: dict[str, Any] = {"store": {"root": str}, "out": str, "all_done": bool}
 
 
 def task(config: Any) -> None:
     """Works on an empty store, while cells run and after a crash; needs neither W&B nor a GPU."""
     check(config, KEYS)
     from cmr_bench.reporting import report
+    from cmr_bench.store import Store
 
     root = Path(config.store.root)
     out = Path(config.out) if config.out else root / "report"
-    print(report(root, out))
+    print(report(root, out, every_cell=True))
     print(out / "index.html")
+    states = [cell.status.state for cell in Store(root).cells()]
+    if config.all_done and (not states or set(states) != {"done"}):
+        sys.exit(f"cmr_bench: {states.count('done')} of {len(states)} cells are done")
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ KEYS: dict[str, Any] = {
     "threads": int,
     "sweep": str,
     "tags": None,
+    "dry_run": bool,
     "fit": {"steps": int, "batch": int, "ema": float, "augment": None},
     "synthesis": {"count": int, "batch": int},
     "store": {"root": str},
@@ -27,6 +28,7 @@ KEYS: dict[str, Any] = {
 
 CHOICES = ("model", "data", "mask", "metric", "protocol")
 FAILED: list[str] = []
+PLANNED: list[Any] = []
 
 
 def task(config: Any) -> None:
@@ -34,9 +36,14 @@ def task(config: Any) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     check(config, KEYS)
+    choices = {name: str(HydraConfig.get().runtime.choices[name]) for name in CHOICES}
+    if config.dry_run:
+        from cmr_bench.planning import look_ahead
+
+        PLANNED.append(look_ahead(config, choices, HydraConfig.get().overrides.task))
+        return
     from cmr_bench.cells import run_cell  # the heavy imports, after the checks that need none
 
-    choices = {name: str(HydraConfig.get().runtime.choices[name]) for name in CHOICES}
     try:
         run_cell(config, choices)
     except Exception as error:  # whatever it was, the other cells go on
@@ -47,6 +54,10 @@ def task(config: Any) -> None:
 
 def main() -> None:
     verb("run", task)
+    if PLANNED:
+        from cmr_bench.planning import table
+
+        print(table(PLANNED))
     if FAILED:
         sys.exit(f"cmr_bench: {len(FAILED)} of the cells failed: {', '.join(FAILED)}")
 

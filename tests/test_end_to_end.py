@@ -169,6 +169,17 @@ def test_the_same_line_again_does_nothing(sweep: subprocess.CompletedProcess, pl
     assert {path: path.stat().st_mtime_ns for path in place.glob("runs/*/*/done.json")} == before
 
 
+def test_a_dry_run_knows_the_cells_that_are_done(
+    sweep: subprocess.CompletedProcess, place: Path
+) -> None:
+    more = ["-m", "model=ldm,mean,fm", "+metric/fidelity@metric.brightness=brightness"]
+    before = set(place.glob("runs/*/*"))
+    plan = run(place, *more, "dry_run=true")
+    assert plan.returncode == 0 and "2 of 3 cells done" in plan.stdout, plan.stdout + plan.stderr
+    made = {path for path in set(place.glob("runs/*/*")) - before if path.parent.name != "hydra"}
+    assert not made
+
+
 def test_a_killed_run_goes_on_and_a_failed_cell_does_not_stop_the_others(place: Path) -> None:
     store = "store.root=killed"
     line = [*command(place, "model=fm", store, "fit.steps=60")]

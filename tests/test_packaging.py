@@ -24,6 +24,7 @@ def test_the_wheel_holds_every_module_and_every_yaml(wheel):
     held = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(p.relative_to(ROOT)) for p in (ROOT / "cmr_bench").rglob("*.py")}
     yamls = {f"cmr_bench/{p.relative_to(ROOT)}" for p in (ROOT / "conf").rglob("*.yaml")}
+    yamls |= {f"cmr_bench/conf/{p.relative_to(ROOT)}" for p in (ROOT / "sweeps").iterdir()}
     assert len(modules) > 20 and len(yamls) > 20
     assert modules <= held and yamls <= held
     rest = {name for name in held - modules - yamls if ".dist-info/" not in name}

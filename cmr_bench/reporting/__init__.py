@@ -8,7 +8,7 @@ from pathlib import Path
 from cmr_bench.reporting.axes import triangle, triangles
 from cmr_bench.reporting.cells import Entry, entries
 from cmr_bench.reporting.page import page
-from cmr_bench.reporting.plots import colours, png, triangle_plot
+from cmr_bench.reporting.plots import colours, legible, png, triangle_plot
 from cmr_bench.reporting.ranking import sentence
 from cmr_bench.reporting.tables import compare, score_frame, terminal
 from cmr_bench.store import atomic, read_json, write_json
@@ -16,18 +16,24 @@ from cmr_bench.store import atomic, read_json, write_json
 __all__ = ["report", "triangle"]
 
 
-def report(root: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> str:
-    """Write table.csv, table.json, triangle.png and index.html; returns the table for a terminal.
+def report(
+    root: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    every_cell: bool = False,
+) -> str:
+    """Write table.csv, scores.csv (of each cell), table.json, triangle.png and index.html; returns the table for a terminal.
 
     Reads the store alone, so it works while cells run and after a crash. `out` is `<root>/report`
-    unless given.
+    unless given. With `every_cell` the text begins with a line for each cell.
     """
     folder = Path(out) if out is not None else Path(root) / "report"
     found = entries(root)
     table = compare(found)
     models = triangles(table)
-    with atomic(folder / "table.csv") as temporary:
-        table.to_csv(temporary, index=False)
+    for name, frame in (("table.csv", table), ("scores.csv", score_frame(found))):
+        with atomic(folder / name) as temporary:
+            frame.drop(columns="extra", errors="ignore").to_csv(temporary, index=False)
     write_json(
         folder / "table.json",
         {
@@ -37,24 +43,36 @@ def report(root: str | os.PathLike[str], out: str | os.PathLike[str] | None = No
         },
     )
     with atomic(folder / "triangle.png") as temporary:
-        temporary.write_bytes(png(triangle_plot(models, colours(found))))
+        temporary.write_bytes(png(triangle_plot(legible(models), colours(found))))
     with atomic(folder / "index.html") as temporary:
         temporary.write_text(page(found, table), encoding="utf-8")
-    return terminal(table) + sentence(score_frame(found)) + status(found)
+    lines = cell_list(found) if every_cell else ""
+    return lines + terminal(table) + sentence(score_frame(found)) + status(found)
 
 
 def status(found: list[Entry]) -> str:
     """One line on all cells, and one for each that is not done."""
     if not found:
         return "no cells yet\n"
-    done = sum(entry.status.state == "done" for entry in found)
-    lines = [f"{done} of {len(found)} cells done"]
-    for entry in found:
-        if entry.status.state != "done":
-            log = read_json(entry.cell.folder / "failed.json").get("log")
-            words = f"{entry.group} seed {entry.seed}: {entry.status.state} {entry.status.detail}"
-            lines.append(words.rstrip() + (f" ({log})" if log else ""))
+    rest = [entry for entry in found if entry.status.state != "done"]
+    lines = [f"{len(found) - len(rest)} of {len(found)} cells done"]
+    lines += [f"{entry.group} seed {entry.seed}: {standing(entry)}" for entry in rest]
     return "\n".join(lines) + "\n"
+
+
+def cell_list(found: list[Entry]) -> str:
+    """One line for each cell: folder, model and settings, seed, and where it stands."""
+    rows = [(e.cell.folder.name, e.group, f"seed {e.seed}", standing(e)) for e in found]
+    widths = [max(len(row[k]) for row in rows) for k in range(3)] if rows else []
+    lines = ["  ".join([*map(str.ljust, row, widths), row[3]]) for row in rows]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def standing(entry: Entry) -> str:
+    """The state of a cell; of a failed one the last line of its error and its log."""
+    log = read_json(entry.cell.folder / "failed.json").get("log")
+    words = f"{entry.status.state} {entry.status.detail}".rstrip()
+    return words + (f" ({log})" if log and entry.status.state == "failed" else "")
 
 
 def _cell(entry: Entry) -> dict[str, object]:
@@ -66,5 +84,4 @@ def _cell(entry: Entry) -> dict[str, object]:
         "detail": entry.status.detail,
         "about": dict(entry.about),
         "environment": dict(entry.environment),
-        "scores": entry.scores,
     }

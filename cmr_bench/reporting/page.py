@@ -15,8 +15,24 @@ from matplotlib.figure import Figure
 from cmr_bench.reporting.axes import Span, triangles
 from cmr_bench.reporting.cells import Entry
 from cmr_bench.reporting.learning import learning_plot
-from cmr_bench.reporting.plots import colours, curves_plot, png, trade_off_plot, triangle_plot
-from cmr_bench.reporting.tables import ARROWS, AXES, counts, decimals, label, number
+from cmr_bench.reporting.plots import (
+    colours,
+    curves_plot,
+    legible,
+    png,
+    trade_off_plot,
+    triangle_plot,
+)
+from cmr_bench.reporting.tables import (
+    ARROWS,
+    AXES,
+    LEGIBLE,
+    counts,
+    decimals,
+    headlines,
+    label,
+    number,
+)
 
 STAGES = ("prepare", "masks", "autoencoder", "fit", "sample", "segmenters", "score")
 
@@ -28,6 +44,8 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
     controls = {e.group for e in found if e.is_control}
     curves = curves_plot(found, palette)
     learning = learning_plot(found, palette)
+    drawn = legible(models)
+    many = len(groups) > LEGIBLE
     template = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,
@@ -38,9 +56,11 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
         sentences=summary(found, models),
         groups=[group for group in groups if group in set(table["group"])],
         palette=palette,
-        axes=_rows(table),
-        triangle=_picture(triangle_plot(models, palette)) if models else None,
-        trade_off=_picture(trade_off_plot(models, palette, controls)) if len(models) > 1 else None,
+        axes=[] if many else _rows(table),
+        headlines=headlines(table) if many else None,
+        left_out=len(models) - len(drawn),
+        triangle=_picture(triangle_plot(drawn, palette)) if models else None,
+        trade_off=_picture(trade_off_plot(drawn, palette, controls)) if len(models) > 1 else None,
         curves=_picture(curves) if curves else None,
         learning=_picture(learning) if learning else None,
         grids=_grids(found),
@@ -72,7 +92,7 @@ def summary(found: Sequence[Entry], models: Mapping[str, Mapping[str, Span]]) ->
         near = [g for g in rivals if g != first and rivals[g].high >= rivals[first].low]
         lead = f"{axis.capitalize()}: {first} leads with {rivals[first].value:.2f}"
         lines.append(
-            f"{lead}; not separated from {' and '.join(near)}."
+            f"{lead}; not separated from {' and '.join(near) if len(near) < 4 else f'{len(near)} others'}."
             if near
             else f"{lead}, apart from all others."
         )
@@ -84,7 +104,9 @@ def _count(number: int, noun: str) -> str:
 
 
 def _named(noun: str, names: Sequence[str]) -> str:
-    return f"{_count(len(names), noun)} ({', '.join(names)})" if names else ""
+    more = [f"and {len(names) - LEGIBLE} more"] if len(names) > LEGIBLE else []
+    words = ", ".join([*names[:LEGIBLE], *more])
+    return f"{_count(len(names), noun)} ({words})" if names else ""
 
 
 def _picture(figure: Figure) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from cmr_bench.reporting.axes import Span, complete
 from cmr_bench.reporting.cells import Entry
-from cmr_bench.reporting.tables import AXES
+from cmr_bench.reporting.tables import AXES, LEGIBLE
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito (2008): distinct also to colour-blind readers."""
@@ -46,6 +46,11 @@ def colours(found: Sequence[Entry]) -> dict[str, str]:
     greys = ("#8c8c8c", "#b3b3b3", "#666666")
     controls = [group for group, control in groups.items() if control]
     return palette | {group: greys[k % len(greys)] for k, group in enumerate(controls)}
+
+
+def legible(models: Mapping[str, Any]) -> dict[str, Any]:
+    """The first models, as many as a plot can hold."""
+    return dict(list(models.items())[:LEGIBLE])
 
 
 def triangle_plot(models: Mapping[str, Mapping[str, Span]], palette: Mapping[str, str]) -> Figure:
@@ -156,11 +161,11 @@ def trade_off_plot(
 
 
 def curves_plot(
-    found: Sequence[Entry], palette: Mapping[str, str], *, panels: int = 6
+    found: Sequence[Entry], palette: Mapping[str, str], *, panels: int = 6, most: int = 24
 ) -> Figure | None:
-    """What was logged against the optimiser step, one panel a name; None if nothing was."""
+    """What was logged against the optimiser step, one panel a name, of the first `most` cells; None if nothing was."""
     curves: dict[str, list[tuple[str, np.ndarray[Any, Any]]]] = {}
-    for entry in found:
+    for entry in found[:most]:
         for name, points in _curves(entry).items():
             if len(points) > 1:
                 curves.setdefault(name, []).append((entry.group, points))
@@ -187,7 +192,9 @@ def curves_plot(
             for panel in grid.flat
             for handle, text in zip(*panel.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6)
+        wide_words = max(map(len, handles)) > 20
+        columns = 3 if wide_words else 6
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
     return figure
 
 

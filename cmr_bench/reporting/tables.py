@@ -29,6 +29,14 @@ DETAIL = (
 """Scores that stand in the full table only."""
 
 
+LEGIBLE = 12
+"""Models that a plot or a full table can hold beside each other; of more, only the headlines are shown."""
+HEADLINES = (
+    "fidelity/kid fidelity/adherence fidelity/coverage "
+    "utility/dice utility/dice_ratio privacy/copy_rate privacy/mia_auc"
+).split()
+
+
 def score_frame(found: Iterable[Entry]) -> pd.DataFrame:
     """One row for each score of each cell, as it stands in `scores.jsonl`."""
     rows = [
@@ -49,11 +57,7 @@ def compare(found: Sequence[Entry]) -> pd.DataFrame:
     frame = score_frame(found)
     if frame.empty:
         return pd.DataFrame(columns=list(COLUMNS))
-    rows = [
-        _over_seeds(part) | {"name": name, "group": group}
-        for (name, group), part in frame.groupby(["name", "group"], sort=False)
-    ]
-    table = pd.DataFrame(rows).reindex(columns=list(COLUMNS))
+    table = _over_seeds(frame).reindex(columns=list(COLUMNS))
     table["best"] = False
     for _, part in table.groupby("name", sort=False):
         if (winner := _winner(part)) is not None:
@@ -64,22 +68,26 @@ def compare(found: Sequence[Entry]) -> pd.DataFrame:
     return table.iloc[sorted(range(len(table)), key=place.__getitem__)].reset_index(drop=True)
 
 
-def _over_seeds(part: pd.DataFrame) -> dict[str, Any]:
-    there = part[np.isfinite(part["value"].astype(float))]
-    last = (there if len(there) else part).iloc[-1]
-    values = there["value"].astype(float)
-    return {
-        **{k: last.get(k) for k in ("axis", "control", "unit", "better", "reference_name")},
-        "value": values.mean(),
-        "low": there["low"].astype(float).min(),
-        "high": there["high"].astype(float).max(),
-        "smallest": values.min(),
-        "largest": values.max(),
-        "seeds": len(there),
-        "n": int(there["n"].min()) if len(there) else 0,
-        "reference": there["reference"].astype(float).mean(),
-        "reason": "" if len(there) else last.get("reason") or "no finite value",
-    }
+def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row for each (name, group); a seed without a finite value counts for nothing but its reason."""
+    keys = ["name", "group"]
+    numbers = ["value", "low", "high", "reference"]
+    frame = frame.astype(dict.fromkeys(numbers, float))
+    frame["finite"] = np.isfinite(frame["value"])
+    there = frame[frame["finite"]].groupby(keys, sort=False)
+    kept = ["axis", "control", "unit", "better", "reference_name", "reason", "finite"]
+    last = frame.sort_values("finite", kind="stable").groupby(keys, sort=False).tail(1)
+    order = pd.MultiIndex.from_frame(frame[keys].drop_duplicates())
+    table = last.set_index(keys)[kept].reindex(order)
+    table["value"] = there["value"].mean()
+    table["smallest"], table["largest"] = there["value"].min(), there["value"].max()
+    table["low"], table["high"] = there["low"].min(), there["high"].max()
+    table["reference"] = there["reference"].mean()
+    for column, counted in (("seeds", there.size()), ("n", there["n"].min())):
+        table[column] = counted.reindex(order).fillna(0).astype(int)
+    reasons = table["reason"].fillna("").replace("", "no finite value")
+    table["reason"] = reasons.where(~table["finite"], "")
+    return table.reset_index()
 
 
 def _winner(part: pd.DataFrame) -> Any:
@@ -132,14 +140,41 @@ def terminal(table: pd.DataFrame, *, width: int = 100, columns: int = 3) -> str:
     main = table[~table["name"].str.contains(DETAIL)]
     stream = io.StringIO()
     console = Console(file=stream, width=width, color_system=None, legacy_windows=False)
-    for at in range(0, len(groups), columns):
-        console.print(_block(main, groups[at : at + columns]))
+    if len(groups) > LEGIBLE:
+        console.print(_headlines(table))
+    else:
+        for at in range(0, len(groups), columns):
+            console.print(_block(main, groups[at : at + columns]))
     if main["best"].any():
         console.print("* better than every other model, interval against interval")
     skipped = main[main["reason"] != ""].drop_duplicates(["name", "reason"])
     for name, reason in zip(skipped["name"], skipped["reason"], strict=True):
         console.print(f"– {name}: {reason}")
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def headlines(table: pd.DataFrame) -> tuple[list[str], dict[str, list[str]]]:
+    """Names of the headline scores, and for each group what it scored there: for more models than columns."""
+    part = table[table["name"].isin(HEADLINES)]
+    names = [name for name in HEADLINES if name in set(part["name"])]
+    digits = {name: decimals(rows) for name, rows in part.groupby("name")}
+    rows: dict[str, list[str]] = {str(group): ["–"] * len(names) for group in table["group"]}
+    columns = (part[key] for key in ("group", "name", "value", "best"))
+    for group, name, value, best in zip(*columns, strict=True):
+        rows[str(group)][names.index(name)] = number(value, digits[name]) + " *" * bool(best)
+    return names, rows
+
+
+def _headlines(table: pd.DataFrame) -> Table:
+    names, rows = headlines(table)
+    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    view.add_column("", overflow="fold")
+    arrows = table.drop_duplicates("name").set_index("name")["better"].map(ARROWS)
+    for name in names:
+        view.add_column(f"{label(name)} {arrows.get(name, '')}", justify="right")
+    for group, texts in rows.items():
+        view.add_row(group, *texts)
+    return view
 
 
 def _block(main: pd.DataFrame, groups: Sequence[str]) -> Table:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
+from cmr_bench.report import task
 from cmr_bench.reporting import report
 from cmr_bench.store import Store, append_jsonl
 from cmr_bench.types import Score
@@ -76,7 +79,7 @@ def test_the_page_is_whole_and_fetches_nothing(root: Path, tmp_path: Path) -> No
 def test_the_files_agree_with_each_other(root: Path, tmp_path: Path) -> None:
     report(root, tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
-        ["table.csv", "table.json", "triangle.png", "index.html"]
+        ["table.csv", "scores.csv", "table.json", "triangle.png", "index.html"]
     )
     csv = pd.read_csv(tmp_path / "table.csv")
     scores = pd.DataFrame(json.loads((tmp_path / "table.json").read_text())["scores"])
@@ -133,6 +136,35 @@ def test_the_verb_prints_the_table_and_the_page(root: Path, tmp_path: Path) -> N
     assert "6 of 6 cells done" in done.stdout
     assert done.stdout.strip().splitlines()[-1] == str(tmp_path / "page" / "index.html")
     assert os.listdir(tmp_path) == ["page"]
+    for folder in root.glob("cells/*"):
+        assert re.search(rf"^{folder.name} .* seed \d +done$", done.stdout, re.MULTILINE)
+
+
+def test_the_exit_code_says_whether_every_cell_is_done(root: Path, tmp_path: Path) -> None:
+    def ask(store: Path) -> None:
+        task(OmegaConf.create({"store": {"root": str(store)}, "out": None, "all_done": True}))
+
+    shutil.copytree(root, tmp_path / "runs")
+    ask(tmp_path / "runs")
+    next((tmp_path / "runs").glob("cells/*/done.json")).unlink()
+    with pytest.raises(SystemExit, match="5 of 6 cells are done"):
+        ask(tmp_path / "runs")
+    with pytest.raises(SystemExit, match="0 of 0 cells are done"):
+        ask(tmp_path / "nothing")
+
+
+def test_more_models_than_columns_are_shown_by_their_headlines(root: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for k in range(14):
+        cell = store.cell("fm", f"{k:012d}")
+        cell.write("cell.json", {"model": "fm", "data": "phantom", "seed": 0})
+        (cell.folder / "config.yaml").write_text(f"data: {{limit: {k}}}")
+        cell.add_scores([Score("fidelity/adherence", 0.5 + 0.03 * k, better="higher")], metric="a")
+        cell.finish()
+    text = report(tmp_path)
+    assert "fm limit=13" in text and "0.89" in text and "14 of 14 cells done" in text
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "The plots hold the first models; 2 more" in page and "<td>fm limit=13</td>" in page
 
 
 def test_a_killed_report_leaves_the_old_page_whole(root: Path, tmp_path: Path) -> None:
