@@ -77,6 +77,8 @@ class Saving(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         flag.renew()  # Lightning has put its own handlers in place
         self.saved = time.monotonic()
+        if trainer.global_step:
+            log.info("training goes on at step %d", trainer.global_step)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if self.minutes is None or trainer.global_step >= trainer.max_steps:

@@ -12,7 +12,7 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from rich.progress import track
 
@@ -28,6 +28,7 @@ def register(*launchers: type[Launcher]) -> None:
 
     Done by the verb, so that an editable install and a wheel need no second package.
     """
+    plugins = Plugins.instance()  # looks for the packages that are installed
     try:
         top = import_module("hydra_plugins")
     except ImportError:  # no other plugin is installed
@@ -36,7 +37,7 @@ def register(*launchers: type[Launcher]) -> None:
     vars(top)["cmr_bench"] = ours
     for launcher in launchers:
         vars(ours)[launcher.__name__] = launcher
-        Plugins.instance().register(launcher)
+        plugins.register(launcher)
 
 
 class Sweep(Launcher):
@@ -71,6 +72,7 @@ class Sweep(Launcher):
     def jobs(self, job_overrides: Sequence[Sequence[str]]) -> list[Job]:
         """One job a cell, in the order of the sweep; those that are not done are checked and written down."""
         found = []
+        shared = set.intersection(*map(set, job_overrides)) if len(job_overrides) > 1 else set()
         for overrides in track(
             job_overrides, "cells", transient=True, disable=not sys.stdout.isatty()
         ):
@@ -84,7 +86,7 @@ class Sweep(Launcher):
             job = job_of(node, choices)
             if job.status.state != "done":
                 check(node, KEYS)
-                record(job, node, choices, filter_overrides(overrides))
+                record(job, node, choices, [word for word in overrides if word not in shared])
             found.append(job)
         return found
 
