@@ -100,8 +100,8 @@ class Local(Sweep):
         slot.show()
         if code is None:
             return
-        if code not in (0, 1, EXIT_CODE):
-            slot.job.fail(RuntimeError(how(code)))
+        if code not in (0, EXIT_CODE) and slot.job.status.state != "failed":
+            slot.job.fail(RuntimeError(how(code, slot.job.log)))
         if code != 0 or slot.job.status.state == "failed":
             failed(slot.job)
         else:
@@ -109,10 +109,11 @@ class Local(Sweep):
         slot.job = slot.process = None
 
 
-def how(code: int) -> str:
-    """What an exit code without words says."""
+def how(code: int, words: Path) -> str:
+    """What an exit code says of a process that could not record its end."""
     if code >= 0:
-        return f"the process ended with code {code}"
+        last = words.read_text(errors="replace").rstrip().rpartition("\n")[2]
+        return f"the process ended with code {code}: {last}"
     name = signal.Signals(-code).name
     hint = ": out of memory?" if name == "SIGKILL" else ""
     return f"the process was killed by {name}{hint}"

@@ -31,14 +31,16 @@ def test_a1_the_line_typed_again_submits_only_what_is_missing(sweep: Sweep, same
 
 
 def test_a2_a_cell_that_raises_leaves_the_others_running(sweep: Sweep, same: Same) -> None:
-    broken = "synthesis.batch=0"
-    sweep.type("seed=0", broken)
-    until(lambda: not slurm("squeue", "-h"), "the end of the failing cell")
-    first = sweep.number(0)
-    assert about(first)["JobState"] == "FAILED" and about(first)["ExitCode"] == "1:0"
-    assert sweep.jobs()["0"].status.state == "failed"
-    sweep.type("seed=0,1")
-    same(sweep, 0, 1)
+    obstacle = sweep.store.root / "samples"
+    obstacle.write_text("a file where a folder must be")
+    sweep.type("seed=0,1", "hydra.launcher.parallel=1")
+    until(lambda: about(sweep.number(0))["JobState"] == "FAILED", "the end of the failing cell")
+    obstacle.unlink()
+    assert about(sweep.number(0))["ExitCode"] == "1:0"
+    assert sweep.cell(0).status.state == "failed"
+    same(sweep, 1)
+    assert sweep.type("seed=0,1").count("submitted as") == 1
+    same(sweep, 0)
 
 
 @fast
