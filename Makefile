@@ -7,10 +7,10 @@ PYTHON ?= $(firstword $(shell for p in python3 python3.14 python3.13 python3.12 
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help demo test check bench wheel clean
+.PHONY: help demo test test-slurm test-slurm-all check bench wheel clean
 
 help: ## List the targets.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-6s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("cmr_bench needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=/path/to/python" if sys.version_info < (3, 11) else 0)'
@@ -27,6 +27,12 @@ demo: $(VENV)/.installed ## Compare three families on three axes, on phantom dat
 
 test: $(VENV)/.installed ## Run the tests.
 	$(RUN) -m pytest -n 2 --dist loadfile
+
+test-slurm: $(VENV)/.installed ## Start a SLURM cluster on this machine (root, Debian) and run the quick tests on it.
+	TEST_SLURM=fast $(RUN) -m pytest tests/slurm
+
+test-slurm-all: $(VENV)/.installed ## The same with all tests: half an hour.
+	TEST_SLURM=all $(RUN) -m pytest tests/slurm
 
 check: $(VENV)/.installed ## Lint, format, types and import rules.
 	$(RUN) -m ruff check .

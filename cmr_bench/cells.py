@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,25 @@ from cmr_bench.tracking.tracker import Tracker
 log = logging.getLogger("cmr_bench")
 
 
-def run_cell(config: DictConfig, choices: Mapping[str, str]) -> Cell:
-    """Bring one cell to its end, doing only what is missing; a failure stays in the cell and is raised on."""
+def run_cell(
+    config: DictConfig,
+    choices: Mapping[str, str],
+    announce: Callable[[Cell], None] = lambda cell: None,
+) -> Cell:
+    """Bring one cell to its end, doing only what is missing; a failure stays in the cell and is raised on.
+
+    `announce` hears which cell it is as soon as that is known, which is when its data are prepared.
+
+    Raises:
+        Busy: if another process works on it.
+        Stopped: between two pieces of work, if this process was asked to stop.
+    """
     if config.threads:
         torch.set_num_threads(config.threads)
     stages = Stages(config)
     key = key_of({"samples": stages.sample_inputs, "judges": judges(config, stages.external_hash)})
     cell = stages.store.cell(choices["model"], key)
+    announce(cell)
     if cell.status.state == "done":
         log.info("%s is done: %s", choices["model"], cell.folder)
         return cell
@@ -78,13 +90,16 @@ def work(cell: Cell, stages: Stages, tracker: Tracker) -> None:
     tracker.log_grid("synthetic", pools["synthetic"])
 
     evidence = evidence_of(stages, pools, model, encode)
-    metrics = {name: build(node) for name, node in config.metric.items()}
+    answered = cell.answered()
+    metrics = {name: build(node) for name, node in config.metric.items() if name not in answered}
     for name, scores, seconds in judge(evidence, metrics):
-        cell.add_scores(scores, metric=name, seconds=seconds)
+        for title, table in evidence.tables.items():
+            with atomic(cell.folder / f"{title}.csv") as temporary:
+                table.to_csv(temporary, index=False)
+        cell.add_scores(
+            scores, metric=name, seconds=seconds
+        )  # last: a metric that is there is whole
         tracker.summarise(scores)
-    for name, table in evidence.tables.items():
-        with atomic(cell.folder / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False)
     spans = triangle({row["name"]: row for row in cell.scores()})
     tracker.summarise([], **{f"triangle/{axis}": span.value for axis, span in spans.items()})
     cell.write("environment.json", environment(data_hash=stages.data_hash, seconds=stages.seconds))

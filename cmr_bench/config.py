@@ -58,6 +58,18 @@ def check(config: Any, allowed: Mapping[str, Any]) -> None:
     Raises:
         ValueError: one line a mistake, each naming the key and the nearest right one.
     """
+    tree = resolved(config)
+    found = [*strangers(tree, allowed), *mistakes(tree)]
+    if found:
+        raise ValueError("; ".join(found))
+
+
+def resolved(config: Any) -> Any:
+    """The configuration as plain values.
+
+    Raises:
+        ValueError: if a value is missing or a reference leads nowhere.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -65,12 +77,9 @@ def check(config: Any, allowed: Mapping[str, Any]) -> None:
     if missing:
         raise ValueError("; ".join(f"{key} is missing: give {key}=VALUE" for key in missing))
     try:
-        tree = plain(config)
+        return plain(config)
     except OmegaConfBaseException as error:
         raise ValueError(str(error).splitlines()[0]) from error
-    found = [*strangers(tree, allowed), *mistakes(tree)]
-    if found:
-        raise ValueError("; ".join(found))
 
 
 def strangers(

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from rich.progress import track
 
+from cmr_bench.interruption import flag
 from cmr_bench.metrics.base import Metric
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.types import Score
@@ -27,6 +28,7 @@ def judge(
         transient=True,
         disable=not sys.stdout.isatty(),
     ):
+        flag.between()
         start = time.perf_counter()
         try:
             scores = metric.scores(evidence)

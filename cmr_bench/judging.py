@@ -63,11 +63,12 @@ def fit_segmenter(
     pools: Mapping[str, Pool],
     seed: int,
     folder: Path,
-    **other: int,
+    **other: int | None,
 ) -> Segmenter:
     """One fit, its curve in `metrics.csv`; the last step counts in every arm. `other` replaces parts of the recipe."""
     node = stages.config.segmenter
-    recipe = recipe_of(node, arm) | other
+    kept = {"checkpoint_minutes": stages.config.checkpoint_minutes}
+    recipe = recipe_of(node, arm) | kept | other
     recipe["augment"] = build(recipe["augment"])
     parts = training_pools(arm, pools["train"], pools.get("synthetic"), seed)
     module = build(node.module, seed=seed)
@@ -149,7 +150,8 @@ def axis(node: DictConfig, stages: Stages, encode: nn.Module) -> MetricCallback:
                 return real_segmenter(stages, seed).segment(pool.images)
             steps = node.segmenter_steps
             with TemporaryDirectory() as folder:
-                quick = fit_segmenter(stages, arm, pools, seed, Path(folder), steps=steps)
+                budget = {"steps": steps, "checkpoint_minutes": None}
+                quick = fit_segmenter(stages, arm, pools, seed, Path(folder), **budget)
             return stages.to_device(quick).segment(pool.images)
 
         return Evidence(

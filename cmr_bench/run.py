@@ -7,27 +7,14 @@ import sys
 from typing import Any
 
 from cmr_bench.config import check, verb
+from cmr_bench.interruption import flag
+from cmr_bench.launchers.jobs import FAILED, KEYS, choices_of
+from cmr_bench.launchers.local import Local
+from cmr_bench.launchers.slurm import Slurm
+from cmr_bench.launchers.sweep import register
 
 log = logging.getLogger("cmr_bench")
 
-KEYS: dict[str, Any] = {
-    **dict.fromkeys(
-        "data external mask model autoencoder segmenter encoder metric trainer logger protocol size".split()
-    ),
-    "callbacks": {"every_n_steps": int, "axes": None},
-    "seed": int,
-    "threads": int,
-    "sweep": str,
-    "tags": None,
-    "dry_run": bool,
-    "fit": {"steps": int, "batch": int, "ema": float, "augment": None},
-    "synthesis": {"count": int, "batch": int},
-    "store": {"root": str},
-}
-"""What the verb reads, beside what describes itself by `_target_`."""
-
-CHOICES = ("model", "data", "mask", "metric", "protocol")
-FAILED: list[str] = []
 PLANNED: list[Any] = []
 
 
@@ -36,7 +23,7 @@ def task(config: Any) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     check(config, KEYS)
-    choices = {name: str(HydraConfig.get().runtime.choices[name]) for name in CHOICES}
+    choices = choices_of(HydraConfig.get())
     if config.dry_run:
         from cmr_bench.planning import look_ahead
 
@@ -53,6 +40,8 @@ def task(config: Any) -> None:
 
 
 def main() -> None:
+    register(Local, Slurm)
+    flag.listen()
     verb("run", task)
     if PLANNED:
         from cmr_bench.planning import table

@@ -214,7 +214,11 @@ class Stages:
         return self.to_device(load(module, folder / "last.ckpt"))
 
     def budget(self, node: DictConfig) -> dict[str, Any]:
-        return {**plain(node), "augment": build(node.augment)}
+        return {
+            **plain(node),
+            "augment": build(node.augment),
+            "checkpoint_minutes": self.config.checkpoint_minutes,
+        }
 
     def to_device(self, module: Any) -> Any:
         gpu = (

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from rich.progress import track
 
+from cmr_bench.interruption import flag
 from cmr_bench.seeds import mix
 from cmr_bench.store.samples import Samples
 from cmr_bench.types import Masks, MaskToImage, Pool
@@ -23,6 +24,7 @@ def synthesise(
     samples.reserve(name, masks=masks.numpy(), seeds=seeds.numpy())
     parts = torch.as_tensor(samples.missing(name)).split(batch)
     for rows in track(parts, f"images, {name}", transient=True, disable=not sys.stdout.isatty()):
+        flag.between()
         samples.put(name, rows.numpy(), model.sample(masks[rows], seeds=seeds[rows]).numpy())
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import (
     Callback,
-    ModelCheckpoint,
+    Checkpoint,
     TQDMProgressBar,
     WeightAveraging,
 )
@@ -23,6 +25,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from cmr_bench.data.batches import Augmentation, SliceData
+from cmr_bench.interruption import Stopped, flag
 from cmr_bench.store import atomic
 from cmr_bench.types import Pool
 
@@ -31,13 +34,67 @@ log = logging.getLogger(__name__)
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Checkpoints are written beside their target and renamed: a kill leaves the last whole one."""
+    """Checkpoints are written beside their target, synced and renamed, and the one before is kept.
+
+    A kill at any moment leaves the last whole one under its name.
+    """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
         with atomic(path) as temporary:
             super().save_checkpoint(checkpoint, temporary, storage_options)
+            keep_previous(Path(path))
+
+
+def previous(checkpoint: Path) -> Path:
+    """Where the predecessor of a checkpoint lies."""
+    return checkpoint.with_name(f"{checkpoint.stem}.previous{checkpoint.suffix}")
+
+
+def keep_previous(checkpoint: Path) -> None:
+    """Give the checkpoint its second name; the first stays until the next one takes it."""
+    if checkpoint.exists():
+        second = checkpoint.with_name(f".{checkpoint.stem}.second.tmp")
+        second.unlink(missing_ok=True)
+        try:
+            os.link(checkpoint, second)
+        except OSError:  # a file system without hard links
+            second = checkpoint
+        os.replace(second, previous(checkpoint))
+
+
+class Saving(Checkpoint):
+    """Writes the checkpoint every `minutes`, and when the process was asked to stop: then it ends here.
+
+    With `minutes` None it does neither. A checkpoint that is due at the step of a validation waits for the next step: a kill in between costs no validation.
+    """
+
+    def __init__(self, path: Path, *, minutes: float | None, validate_every: int | None) -> None:
+        self.path, self.minutes, self.validate_every = path, minutes, validate_every
+        self.saved = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        flag.renew()  # Lightning has put its own handlers in place
+        self.saved = time.monotonic()
+        if trainer.global_step:
+            log.info("training goes on at step %d", trainer.global_step)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.minutes is None or trainer.global_step >= trainer.max_steps:
+            return  # the end is saved by `fit`
+        validates = self.validate_every and trainer.global_step % self.validate_every == 0
+        due = time.monotonic() - self.saved >= 60 * self.minutes and not validates
+        stop = flag.asked
+        if trainer.world_size > 1:
+            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+            due = trainer.strategy.reduce_boolean_decision(due, all=False)
+        if stop or due:
+            trainer.save_checkpoint(self.path)
+            self.saved = time.monotonic()
+        if stop:
+            raise Stopped
+        flag.pieces += 1
 
 
 class Averaging(WeightAveraging):
@@ -81,30 +138,25 @@ def fit(
     ema: float | None = None,
     callbacks: Sequence[Callback] = (),
     logger: Logger | None = None,
-    checkpoint_minutes: float = 5.0,
+    checkpoint_minutes: float | None = 5.0,
     validate_every: int | None = None,
 ) -> Module:
     """Train `module` for `steps` batches of the pool and return it with the weights that count (EMA if any).
 
     `folder/last.ckpt` is the state: a call that finds one goes on from there and ends in the same weights, bit for
-    bit, as one left alone (same versions, device and threads).
+    bit, as one left alone (same versions, device and threads). With `checkpoint_minutes` None nothing is written
+    before the end, and a wish to stop is not answered until then: for trainings of a few steps inside another one.
     """
     last = folder / "last.ckpt"
-    saver = ModelCheckpoint(
-        dirpath=folder,
-        filename="last",
-        train_time_interval=timedelta(minutes=checkpoint_minutes),
-        enable_version_counter=False,
-        save_top_k=1,
-    )
+    saving = Saving(last, minutes=checkpoint_minutes, validate_every=validate_every)
     averaging = [Averaging(ema)] if ema is not None else []
     bar = [Bar(title)] if sys.stderr.isatty() else []
     with quiet():
         run = trainer(
             max_steps=steps,
-            callbacks=[*callbacks, *averaging, saver, *bar],
+            callbacks=[*callbacks, *averaging, saving, *bar],
             logger=logger or False,
-            plugins=[WholeFiles()],
+            plugins=[WholeFiles(), LightningEnvironment()],
             enable_progress_bar=bool(bar),
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -114,9 +166,11 @@ def fit(
             limit_val_batches=1 if held_out is not None and validate_every else 0,
         )
         data = SliceData(pool, batch=batch, seed=seed, augment=augment, held_out=held_out)
-        run.fit(module, data, ckpt_path=last if readable(last) else None)
+        run.fit(module, data, ckpt_path=resumable(last))
         run.save_checkpoint(last)
-    return load(module, last)
+    fitted = load(module, last)
+    previous(last).unlink(missing_ok=True)
+    return fitted
 
 
 def trainer(
@@ -151,18 +205,21 @@ def load(module: Module, checkpoint: Path) -> Module:
     return module.eval()
 
 
-def readable(checkpoint: Path) -> bool:
-    """Whether a checkpoint can be resumed from; an unreadable one is a warning and a fresh start."""
-    if not checkpoint.exists():
-        return False
-    try:
-        torch.load(checkpoint, map_location="meta", weights_only=True, mmap=True)
-    except Exception as error:  # a torn file can fail in any way
-        log.warning(
-            "%s cannot be read (%s): training starts again", checkpoint, type(error).__name__
-        )
-        return False
-    return True
+def resumable(checkpoint: Path) -> Path | None:
+    """What a training goes on from: its checkpoint, or the one before where that cannot be read."""
+    for path in (checkpoint, previous(checkpoint)):
+        if path.exists():
+            try:
+                torch.load(path, map_location="meta", weights_only=True, mmap=True)
+            except Exception as error:  # a torn file can fail in any way
+                log.warning(
+                    "%s cannot be read (%s): going back to what was before it",
+                    path,
+                    type(error).__name__,
+                )
+            else:
+                return path
+    return None
 
 
 class quiet(warnings.catch_warnings):  # noqa: N801 - reads as a verb

@@ -13,9 +13,13 @@ from cmr_bench.store.files import (
     read_jsonl,
     write_json,
 )
+from cmr_bench.store.job import Job
+from cmr_bench.store.locks import Busy
 
 __all__ = [
+    "Busy",
     "Cell",
+    "Job",
     "Status",
     "Store",
     "append_jsonl",

@@ -11,6 +11,7 @@ from typing import Any
 
 from cmr_bench.store.cell import Cell, cell_folder
 from cmr_bench.store.files import key_of, sweep_strays, sync, write_json
+from cmr_bench.store.job import Job
 from cmr_bench.store.locks import locked
 
 DONE = "done.json"
@@ -54,6 +55,9 @@ class Store:
 
     def cell(self, model: str, key: str) -> Cell:
         return Cell(cell_folder(self.root, model, key))
+
+    def job(self, model: str, key: str) -> Job:
+        return Job(self.root / "jobs" / f"{model.replace('/', '-')}-{key}")
 
     def cells(self) -> list[Cell]:
         """All cells, in the order of their names; an absent store has none."""

@@ -50,9 +50,12 @@ class Cell:
         """Hold the cell for one attempt at it; an error leaves `failed.json` and is raised on.
 
         A kill leaves neither marker: the next attempt resumes. Success is `finish`.
+
+        Raises:
+            Busy: if another process works on the cell.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder / ".lock", f"cell {self.folder.name}"):
+        with locked(self.folder / ".lock", f"cell {self.folder.name}", wait=False):
             sweep_strays(self.folder)
             (self.folder / "failed.json").unlink(missing_ok=True)
             try:
@@ -130,7 +133,17 @@ class Cell:
             asdict(score) | {"axis": score.axis, "metric": metric, "seconds": seconds}
             for score in scores
         ]
-        append_jsonl(self.folder / "scores.jsonl", rows)
+        whole = [row | {"of": len(rows)} for row in rows]
+        append_jsonl(self.folder / "scores.jsonl", whole)
+
+    def answered(self) -> set[str]:
+        """The metrics (config names) whose scores are all there."""
+        rows = read_jsonl(self.folder / "scores.jsonl")
+        names: dict[str, set[str]] = {}
+        for row in rows:
+            names.setdefault(str(row.get("metric")), set()).add(str(row.get("name")))
+        wanted = {str(row.get("metric")): row.get("of") for row in rows}
+        return {metric for metric, found in names.items() if len(found) == wanted[metric]}
 
     def scores(self) -> list[dict[str, Any]]:
         """One row a score name; numbers that were not finite are nan again."""

@@ -1,0 +1,65 @@
+"""Stopping between two pieces of work: a signal sets a flag, and work asks for it where it can be left.
+
+SLURM sends USR1 before a time limit and TERM at a preemption, a requeue or a cancellation; nothing is
+ever saved inside a handler.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+EXIT_CODE = 75
+"""EX_TEMPFAIL: all that was done is on disk, start me again."""
+
+
+class Stopped(SystemExit):
+    """The work was left between two pieces of it; uncaught, the process ends with EXIT_CODE."""
+
+    def __init__(self) -> None:
+        super().__init__(EXIT_CODE)
+
+
+class Flag:
+    """Whether this process was asked to stop, and how many pieces of work it has done."""
+
+    def __init__(self) -> None:
+        self.listening = self.raised = False
+        self.parent: int | None = None
+        self.pieces = 0
+
+    def listen(self, *, follow_parent: bool = False) -> None:
+        """Take USR1 and TERM from now on, and with `follow_parent` the death of the parent, as a wish to stop."""
+        self.listening = True
+        self.parent = os.getppid() if follow_parent else None
+        self.renew()
+
+    def renew(self) -> None:
+        """Put the handlers back where a library has replaced them."""
+        if self.listening:
+            for name in ("SIGUSR1", "SIGTERM"):
+                if hasattr(signal, name):
+                    signal.signal(getattr(signal, name), self._raise)
+
+    def _raise(self, *_: Any) -> None:
+        self.raised = True
+
+    @property
+    def asked(self) -> bool:
+        orphaned = self.parent is not None and os.getppid() != self.parent
+        return self.raised or orphaned
+
+    def between(self) -> None:
+        """Called between two pieces of work.
+
+        Raises:
+            Stopped: if the process was asked to stop.
+        """
+        if self.asked:
+            raise Stopped
+        self.pieces += 1
+
+
+flag = Flag()
+"""The flag of this process."""

@@ -1,0 +1,69 @@
+"""One process at one job: `python -m cmr_bench.launchers.worker FOLDER`.
+
+Exit codes: 0 done, or another process works on it; 1 failed; 75 stopped, to be started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from cmr_bench.interruption import Stopped, flag
+from cmr_bench.store import Busy, Job
+
+log = logging.getLogger("cmr_bench")
+
+PATIENCE = 3
+"""Starts in a row that are stopped before they did anything: more would change nothing."""
+
+
+def work(job: Job) -> int:
+    """Bring the job's cell to its end, in this process; returns the exit code.
+
+    Raises:
+        Stopped: with the state on disk, unless the last starts were stopped before they did anything.
+    """
+    try:
+        run(job)
+    except Stopped:
+        if job.stopped(flag.pieces) < PATIENCE:
+            log.info("stopped, all that was done is kept")
+            raise
+        job.fail(
+            TimeoutError(f"stopped {PATIENCE} times before it did anything: give it more time")
+        )
+        return 1
+    except Busy as busy:
+        log.info("%s", busy)
+    except Exception as error:  # whatever it was, it is recorded
+        if job.cell is None:
+            job.fail(error)
+        log.error("failed: %s", error, exc_info=error)
+        return 1
+    return 0
+
+
+def run(job: Job) -> None:
+    from omegaconf import OmegaConf
+
+    from cmr_bench.cells import run_cell
+
+    run_cell(OmegaConf.create(job.config), job.choices, job.belongs_to)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="cmr_bench.launchers.worker", description=__doc__)
+    parser.add_argument("job", type=Path)
+    parser.add_argument("--follow-parent", action="store_true", help="stop when the starter dies")
+    arguments = parser.parse_args()
+    flag.listen(follow_parent=arguments.follow_parent)
+    logging.basicConfig(
+        level=logging.INFO, format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
+    )
+    return work(Job(arguments.job.absolute()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""The local launcher: a process a cell, and what it says of one that ends badly."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from cmr_bench.interruption import EXIT_CODE, Flag, Stopped
+from cmr_bench.launchers import local, slurm
+from cmr_bench.launchers.jobs import FAILED, job_of
+from cmr_bench.launchers.local import Local, slots_of
+from cmr_bench.store import Job, Store
+
+CHOICES = {"model": "fm"}
+
+WORKER = """
+import os, signal, sys
+name = open(sys.argv[1] + "/config.yaml").read()
+print("worked on", name, flush=True)
+if "killed" in name: os.kill(os.getpid(), signal.SIGKILL)
+if "memory" in name:
+    import resource
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28)); bytearray(1 << 30)
+if "stopped" in name: sys.exit(75)
+from cmr_bench.store import Cell, Job
+job = Job(__import__("pathlib").Path(sys.argv[1]))
+cell = Cell(job.folder.parents[1] / "cells" / job.folder.name)
+job.belongs_to(cell)
+with cell.attempt():
+    if "raises" in name: raise RuntimeError("out of paint")
+    cell.finish()
+"""
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Job]:
+    """One job a fate, worked on by a process that meets it."""
+    (tmp_path / "fated.py").write_text(WORKER)
+    real = subprocess.Popen
+
+    def popen(line: list[Any], **options: Any) -> subprocess.Popen[bytes]:
+        return real([sys.executable, tmp_path / "fated.py", *line[3:]], **options)
+
+    monkeypatch.setattr(local.subprocess, "Popen", popen)
+    monkeypatch.setattr(local, "visible_gpus", list)
+    FAILED.clear()
+    made = {}
+    for fate in ("raises", "killed", "memory", "stopped", "good"):
+        made[fate] = Store(tmp_path / "runs").job("fm", fate)
+        made[fate].write({"fate": fate}, CHOICES, fate)
+    return made
+
+
+@pytest.mark.parametrize("at_once", [None, 2])
+def test_what_ends_badly_is_named_and_the_others_go_on(
+    jobs: dict[str, Job], at_once: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Local(jobs=at_once, poll_seconds=0.02).start(list(jobs.values()))
+    assert jobs["good"].status.state == "done"
+    assert sorted(FAILED) == ["killed", "memory", "raises", "stopped"]
+    assert "out of paint" in jobs["raises"].status.detail
+    assert "SIGKILL" in jobs["killed"].status.detail
+    assert "ended with code 1: MemoryError" in jobs["memory"].status.detail
+    assert "worked on fate: good" in capsys.readouterr().out
+    FAILED.clear()
+
+
+def test_slots_share_cores_and_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert [(s.gpu, s.cores) for s in slots_of(None)] == [("2", {0, 1}), ("5", {2, 3})]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert [(s.gpu, s.cores) for s in slots_of(None)] == [(None, {0, 1, 2, 3})]
+    assert [(s.gpu, s.cores) for s in slots_of(2)] == [(None, {0, 1}), (None, {2, 3})]
+    assert len(slots_of(9)) == 9 and all(s.cores for s in slots_of(9))
+
+
+def test_a_job_is_named_by_what_is_made_and_not_by_where(tmp_path: Path) -> None:
+    def key(**change: Any) -> str:
+        config = {"store": {"root": str(tmp_path)}, "seed": 0, "threads": 1, "data": {"size": 3}}
+        return job_of(OmegaConf.create(config | change), CHOICES).folder.name
+
+    assert key() == key(threads=2, logger={"mode": "online"}, checkpoint_minutes=1.0)
+    assert len({key(), key(seed=1), key(data={"size": 4})}) == 3
+
+
+def test_the_flag_is_raised_by_a_signal_and_ends_the_work_between_two_pieces() -> None:
+    code = """
+import os, signal
+from cmr_bench.interruption import flag
+flag.listen()
+flag.between()
+os.kill(os.getpid(), signal.SIGTERM)
+print(flag.pieces, flag.asked, flush=True)
+flag.between()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (EXIT_CODE, ["1", "True"])
+
+
+def test_an_orphan_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    flag = Flag()
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    flag.listen(follow_parent=True)
+    flag.between()
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    with pytest.raises(Stopped):
+        flag.between()
+
+
+def test_only_living_entries_of_this_cluster_count_as_queued(
+    jobs: dict[str, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm, "ask", lambda *_: "7_0\n7_1\n7_3\n")
+    entries = {"raises": ("7_0", "ours"), "killed": ("7_2", "ours"), "good": ("7_1", "another")}
+    for fate, entry in entries.items():
+        jobs[fate].enqueue(*entry)
+    assert slurm.queued(list(jobs.values()), "ours") == {jobs["raises"]: "7_0"}
+
+
+def test_starts_without_any_work_are_counted(jobs: dict[str, Job]) -> None:
+    job = jobs["good"]
+    assert [job.stopped(0), job.stopped(0), job.stopped(3), job.stopped(0)] == [1, 2, 0, 1]
