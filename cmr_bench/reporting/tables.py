@@ -20,10 +20,11 @@ AXES = ("fidelity", "utility", "privacy")
 ARROWS = {"higher": "↑", "lower": "↓"}
 COLUMNS = (
     "axis name group control value low high smallest largest seeds n unit better "
-    "reference reference_name reason best"
+    "reference reference_name reason void best"
 ).split()
 DETAIL = (
     r"_(?:lv|myo|rv)$|/(?:both|real|external_real)_|/(?:external_)?(?:few|strong|pretrained|both\d)"
+    r"|_tpr_at_low_fpr$|/(?!mia_)\w+_tpr_at_fpr$"
     r"|/(?:precision|recall|density|psnr|ssim|ms_ssim)$"
 )
 """Scores that stand in the full table only."""
@@ -79,13 +80,19 @@ def _over_seeds(part: pd.DataFrame) -> dict[str, Any]:
         "n": int(there["n"].min()) if len(there) else 0,
         "reference": there["reference"].astype(float).mean(),
         "reason": "" if len(there) else last.get("reason") or "no finite value",
+        "void": next(filter(None, map(_void, there.get("extra", []))), ""),
     }
+
+
+def _void(extra: Any) -> str:
+    """Why a score is no evidence about the model; empty if it is."""
+    return str(extra.get("void", "")) if isinstance(extra, dict) else ""
 
 
 def _winner(part: pd.DataFrame) -> Any:
     """The model whose interval lies on the better side of all others'; controls do not compete."""
     rivals = part[~part["control"].astype(bool) & np.isfinite(part["value"].astype(float))]
-    if len(rivals) < 2 or rivals["better"].iloc[0] not in ARROWS:
+    if len(rivals) < 2 or rivals["better"].iloc[0] not in ARROWS or (rivals["void"] != "").any():
         return None
     if not np.isfinite(rivals[["low", "high"]].astype(float)).all(axis=None):
         return None
@@ -139,6 +146,8 @@ def terminal(table: pd.DataFrame, *, width: int = 100, columns: int = 3) -> str:
     skipped = main[main["reason"] != ""].drop_duplicates(["name", "reason"])
     for name, reason in zip(skipped["name"], skipped["reason"], strict=True):
         console.print(f"– {name}: {reason}")
+    for reason in dict.fromkeys(main.loc[main["void"] != "", "void"]):
+        console.print(f"void: {reason}")
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 
@@ -172,4 +181,4 @@ def _cell(row: pd.Series[Any], digits: int) -> str:
     text = number(row["value"], digits)
     if math.isfinite(row["low"]) and math.isfinite(row["high"]):
         text += f" [{number(row['low'], digits)}, {number(row['high'], digits)}]"
-    return text + " *" * bool(row["best"])
+    return text + " *" * bool(row["best"]) + " void" * bool(row["void"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from bench.bench_attacks import coverage, permuted
 
 from cmr_bench.metrics.privacy.attacks import judged, named
 from cmr_bench.metrics.privacy.autoencoder import AutoencoderAttack
@@ -129,24 +130,14 @@ def test_a_rate_that_the_subjects_do_not_support_gives_a_line_and_not_a_number(j
     assert [s.extra.get("fpr") for s in scores] == [None, 0.01, 0.001]
 
 
-def permuted_coverage(members: int, others: int, *, repeats: int, seed: int) -> float:
-    """Share of intervals of the AUC that cover 0.5 when subjects are called members at random."""
-    rng = np.random.default_rng(seed)
-    slices = rng.integers(6, 20, members + others)
-    subjects = np.repeat(np.arange(members + others), slices)
-    values = np.repeat(rng.normal(size=members + others), slices)
-    values = values + rng.normal(size=len(subjects))  # correlation 0.5 within a subject
-    inside = 0
-    for run in range(repeats):
-        member = rng.permutation(np.arange(members + others) < members)[subjects]
-        found = Sides(("a",), subjects.astype(str), member)
-        auc = judged(named("x"), values, found, fpr=0.01, seed=run)[0]
-        inside += auc.low <= 0.5 <= auc.high
-    return inside / repeats
-
-
 def test_permuted_labels_are_no_better_than_guessing():
-    assert 0.92 <= permuted_coverage(26, 14, repeats=500, seed=0) <= 0.97
+    found = permuted(26, 14, repeats=500, seed=0, fitted=False)
+    assert 0.92 <= coverage(found) <= 0.97
+
+
+def test_a_classifier_seldom_finds_members_among_permuted_labels():
+    found = permuted(26, 14, repeats=150, seed=0, fitted=True)
+    assert np.mean([low > 0.5 for _, low, _ in found]) <= 0.06
 
 
 def test_nobody_is_judged_by_a_classifier_that_knows_their_subject():

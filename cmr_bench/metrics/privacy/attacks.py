@@ -6,6 +6,7 @@ from abc import abstractmethod
 from dataclasses import replace
 from typing import ClassVar
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.privacy.blind import void
 from cmr_bench.metrics.privacy.members import Sides, sides
-from cmr_bench.stats import Array, auc, tpr_at_fpr
+from cmr_bench.stats import Array, auc, subject_means, tpr_at_fpr
 from cmr_bench.types import Score
 
 LOW_FPR = 0.001
@@ -57,14 +58,26 @@ class Attack(Metric):
         found = sides(evidence)
         if reason := found.lack():
             return self.blank(reason)
-        scores = judged(
-            self.names,
-            self.suspicions(evidence, found.names),
-            found,
-            fpr=self.fpr,
-            seed=evidence.seed,
-        )
+        suspicion = self.suspicions(evidence, found.names)
+        self._keep(evidence, suspicion, found)
+        scores = judged(self.names, suspicion, found, fpr=self.fpr, seed=evidence.seed)
         return marked(scores, void(evidence) if self.blind else "")
+
+    def _keep(self, evidence: Evidence, suspicion: Array, found: Sides) -> None:
+        """The suspicion of each subject, from which the report draws the ROC curves."""
+        table = pd.concat(
+            pd.DataFrame(
+                {
+                    "attack": self.names[0].removeprefix("privacy/").removesuffix("_auc"),
+                    "member": inside,
+                    "suspicion": subject_means(suspicion[rows], found.subjects[rows]),
+                }
+            )
+            for inside, rows in ((True, found.member), (False, ~found.member))
+        )
+        before = evidence.tables.get("attacks")
+        parts = [table.rename_axis("subject").reset_index()]
+        evidence.tables["attacks"] = pd.concat([before, *parts] if before is not None else parts)
 
 
 def judged(

@@ -48,7 +48,7 @@ class PIA(Attack):
 
     def __init__(
         self,
-        times: Sequence[float] = (0.2,),
+        times: Sequence[float] = (0.3,),
         start: float = 0.02,
         fpr: float = 0.01,
         blind: bool = True,
