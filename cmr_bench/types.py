@@ -115,8 +115,25 @@ class HasLosses(Protocol):
 class HasPredict(Protocol):
     """A model in whose own space x_t = a x0 + b eps can be taken apart, for white-box attacks."""
 
+    def encode(self, images: Images) -> Tensor:
+        """The images in that space, where t = 0 is data."""
+        ...
+
+    def path(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """(a, b) at times t (B,), in float64."""
+        ...
+
     def predict(self, z: Tensor, t: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
         """(x0, eps) as the model sees them at z = x_t."""
+        ...
+
+
+@runtime_checkable
+class HasReconstruct(Protocol):
+    """A model that draws through an autoencoder."""
+
+    def reconstruct(self, images: Images) -> Images:
+        """D(E(x)) of each image."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,16 @@ from torch.nn import functional as F
 
 from cmr_bench.metrics.utility.arms import Arm, named
 from cmr_bench.seeds import mix
-from cmr_bench.types import HasLosses, Images, Masks, Pool, Seeds
+from cmr_bench.types import (
+    HasLosses,
+    HasPredict,
+    HasReconstruct,
+    Images,
+    Masks,
+    MaskToImage,
+    Pool,
+    Seeds,
+)
 
 Encode = Callable[[Images], Tensor]
 Segment = Callable[[Arm, int, Pool], Masks]
@@ -82,6 +91,15 @@ class Evidence:
                 not isinstance(self.model, HasNoised),
                 "the model does not show its denoiser",
             ),
+            "predict": (
+                not isinstance(self.model, HasPredict),
+                "the model does not tell what noise it sees",
+            ),
+            "reconstruct": (
+                not isinstance(self.model, HasReconstruct),
+                "the model has no autoencoder",
+            ),
+            "sample": (not isinstance(self.model, MaskToImage), "there is no model to sample from"),
         }
         return next((missing[need][1] for need in needs if missing[need][0]), None)
 
@@ -153,6 +171,33 @@ class Evidence:
             with torch.no_grad():
                 answer = model.noised(images, masks, t[rows].to(self._device), seeds[rows])
             yield answer[0].float().cpu(), answer[1].float().cpu()
+
+    def asked(self, name: str, question: Callable[[Any, Images, Masks], Tensor]) -> Tensor:
+        """(N, ...) answers of question(model, images, masks) on batches of the pool."""
+        with torch.no_grad():
+            parts = [
+                question(self.model, *batch).float().cpu() for _, *batch in self._batches(name)
+            ]
+        return torch.cat(parts)
+
+    def sampled(self, name: str, rows: Sequence[int], repeats: int) -> Images:
+        """(len(rows), repeats, H, W) images that the model draws for the masks of these rows."""
+        key = ("sampled", name, tuple(rows), repeats)
+        return self._once(key, lambda: self._sampled(name, rows, repeats))
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What several metrics ask for, made when first asked for."""
+        return self._once(key, make)
+
+    def _sampled(self, name: str, rows: Sequence[int], repeats: int) -> Images:
+        masks = self.pools[name].masks[list(rows)].repeat_interleave(repeats, dim=0)
+        seeds = torch.tensor(
+            [mix(self.seed, "sampled", name, row, k) for row in rows for k in range(repeats)]
+        )
+        model, parts = cast(MaskToImage, self.model), []
+        for at in torch.arange(len(masks)).split(self._batch_size):
+            parts.append(model.sample(masks[at].to(self._device), seeds=seeds[at]).float().cpu())
+        return torch.cat(parts).reshape(len(rows), repeats, *masks.shape[-2:])
 
     def _encoder(self, space: str) -> Encode | None:
         """The encoder of a space, made when first asked for; None for pixels."""

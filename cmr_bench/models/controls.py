@@ -38,8 +38,16 @@ class Knowing(Control):
         """The image that the control sees in z at times t (B,) in (0, 1]."""
         raise NotImplementedError
 
+    def encode(self, images: Images) -> Images:
+        return images.cpu()
+
+    def path(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """(a, b) of the straight path."""
+        return 1 - t.double(), t.double()
+
     def predict(self, z: Tensor, t: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
         """(x0, eps) at z = x_t."""
+        z, t, masks = z.cpu(), t.cpu().to(z.dtype), masks.cpu()
         x0, b = self.clean(z, t, masks), t.reshape(-1, 1, 1, 1)
         return x0, (z - (1 - b) * x0) / b
 

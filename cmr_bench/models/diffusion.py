@@ -74,6 +74,10 @@ class Diffusion(pl.LightningModule):
         y, want = self.noised(images, masks, times, torch.arange(len(images)))
         self.log("model/held_out_loss", (y - want).square().mean(), batch_size=len(images))
 
+    def encode(self, images: Images) -> Tensor:
+        """The images in the model's space."""
+        return self.space.encode(images)
+
     def predict(self, z: Tensor, t: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
         """(x0, eps) at z = x_t, times t (B,); x0 inside the bounds of the space and eps in agreement with it."""
         y, at = self.denoiser(z, t.to(z), masks).float(), self.path(t)

@@ -23,6 +23,7 @@ from cmr_bench.reporting.plots import (
     trade_off_plot,
     triangle_plot,
 )
+from cmr_bench.reporting.roc import roc_plot
 from cmr_bench.reporting.tables import (
     ARROWS,
     AXES,
@@ -46,6 +47,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
     learning = learning_plot(found, palette)
     drawn = legible(models)
     many = len(groups) > LEGIBLE
+    attacks = roc_plot(found, palette)
     template = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,
@@ -63,6 +65,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
         trade_off=_picture(trade_off_plot(drawn, palette, controls)) if len(models) > 1 else None,
         curves=_picture(curves) if curves else None,
         learning=_picture(learning) if learning else None,
+        attacks=_picture(attacks) if attacks else None,
         grids=_grids(found),
         stages=[s for s in STAGES if any(s in _seconds(e) for e in found)],
         cells=[_cell(e) for e in found],
@@ -154,7 +157,7 @@ def _value(row: pd.Series[Any], digits: int) -> dict[str, Any]:
         number(row[key], digits) for key in ("low", "high", "smallest", "largest")
     )
     return {
-        "text": number(row["value"], digits),
+        "text": number(row["value"], digits) + " void" * bool(row["void"]),
         "interval": "" if "–" in (low, high) else f"{low} to {high}",
         "seeds": "" if smallest == largest else f"seeds {smallest} to {largest}",
         "best": bool(row["best"]),

@@ -20,10 +20,11 @@ AXES = ("fidelity", "utility", "privacy")
 ARROWS = {"higher": "↑", "lower": "↓"}
 COLUMNS = (
     "axis name group control value low high smallest largest seeds n unit better "
-    "reference reference_name reason best"
+    "reference reference_name reason void best"
 ).split()
 DETAIL = (
     r"_(?:lv|myo|rv)$|/(?:both|real|external_real)_|/(?:external_)?(?:few|strong|pretrained|both\d)"
+    r"|_tpr_at_low_fpr$|/(?!mia_)\w+_tpr_at_fpr$"
     r"|/(?:precision|recall|density|psnr|ssim|ms_ssim)$"
 )
 """Scores that stand in the full table only."""
@@ -74,6 +75,7 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     numbers = ["value", "low", "high", "reference"]
     frame = frame.astype(dict.fromkeys(numbers, float))
     frame["finite"] = np.isfinite(frame["value"])
+    frame["void"] = frame["extra"].map(_void) if "extra" in frame else ""
     there = frame[frame["finite"]].groupby(keys, sort=False)
     kept = ["axis", "control", "unit", "better", "reference_name", "reason", "finite"]
     last = frame.sort_values("finite", kind="stable").groupby(keys, sort=False).tail(1)
@@ -85,15 +87,21 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     table["reference"] = there["reference"].mean()
     for column, counted in (("seeds", there.size()), ("n", there["n"].min())):
         table[column] = counted.reindex(order).fillna(0).astype(int)
+    table["void"] = there["void"].max().reindex(order).fillna("")
     reasons = table["reason"].fillna("").replace("", "no finite value")
     table["reason"] = reasons.where(~table["finite"], "")
     return table.reset_index()
 
 
+def _void(extra: Any) -> str:
+    """Why a score is no evidence about the model; empty if it is."""
+    return str(extra.get("void", "")) if isinstance(extra, dict) else ""
+
+
 def _winner(part: pd.DataFrame) -> Any:
     """The model whose interval lies on the better side of all others'; controls do not compete."""
     rivals = part[~part["control"].astype(bool) & np.isfinite(part["value"].astype(float))]
-    if len(rivals) < 2 or rivals["better"].iloc[0] not in ARROWS:
+    if len(rivals) < 2 or rivals["better"].iloc[0] not in ARROWS or (rivals["void"] != "").any():
         return None
     if not np.isfinite(rivals[["low", "high"]].astype(float)).all(axis=None):
         return None
@@ -150,6 +158,8 @@ def terminal(table: pd.DataFrame, *, width: int = 100, columns: int = 3) -> str:
     skipped = main[main["reason"] != ""].drop_duplicates(["name", "reason"])
     for name, reason in zip(skipped["name"], skipped["reason"], strict=True):
         console.print(f"– {name}: {reason}")
+    for reason in dict.fromkeys(main.loc[main["void"] != "", "void"]):
+        console.print(f"void: {reason}")
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 
@@ -207,4 +217,4 @@ def _cell(row: pd.Series[Any], digits: int) -> str:
     text = number(row["value"], digits)
     if math.isfinite(row["low"]) and math.isfinite(row["high"]):
         text += f" [{number(row['low'], digits)}, {number(row['high'], digits)}]"
-    return text + " *" * bool(row["best"])
+    return text + " *" * bool(row["best"]) + " void" * bool(row["void"])

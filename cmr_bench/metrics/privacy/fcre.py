@@ -11,20 +11,20 @@ from __future__ import annotations
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict, train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.metrics.privacy.attacks import marked
+from cmr_bench.metrics.privacy.blind import void
+from cmr_bench.metrics.privacy.members import FOLDS, Sides, cross_fitted
 from cmr_bench.seeds import mix, torch_rng
-from cmr_bench.stats import Array, Estimate, auc, subject_means
+from cmr_bench.stats import Array, Estimate, auc
 from cmr_bench.types import Score
 
 BAND = (0.15, 0.85)
-FOLDS = 5
 FAULT = "slices of one subject stand in the training and the test of the classifier"
 
 
@@ -60,24 +60,29 @@ class FCRE(Metric):
     pools = ("train", "test")
     needs = ("noised",)
     higher_is_better = False
+    orders = (("painter", "copy"),)
+    blind_to = ("one_patient",)
 
     def __init__(self, low: float = 0.3, high: float = 0.6) -> None:
         self.low = low
         self.high = high
 
     def compute(self, evidence: Evidence) -> list[Score]:
-        x = np.concatenate([self._features(evidence, name) for name in self.pools])
-        member = np.repeat([1, 0], [len(evidence.pools[name]) for name in self.pools])
-        subjects = evidence.subjects(*self.pools)
-        people = [len(set(subjects[member == one])) for one in (1, 0)]
-        if min(people) < FOLDS:
-            return self.blank(f"needs {FOLDS} subjects in train and in test")
+        names = self.pools
+        subjects = evidence.subjects(*names)
+        member = np.repeat([True, False], [len(evidence.pools[name]) for name in names])
+        found = Sides(names, subjects, member)
+        if reason := found.lack(FOLDS):
+            return self.blank(reason)
+        x = np.concatenate([self._features(evidence, name) for name in names])
         coded, slices = as_coded(x, member, subjects, seed=evidence.seed)
-        mended = by_subject(x, member, subjects, seed=evidence.seed)
-        return [
+        mended = auc(*found.means(cross_fitted(x, found, seed=evidence.seed)), seed=evidence.seed)
+        people = len(set(subjects))
+        scores = [
             self._score("privacy/fcre_auc", coded, slices, "slices", FAULT),
-            self._score("privacy/fcre_auc_subjects", mended, sum(people), "subjects", ""),
+            self._score("privacy/fcre_auc_subjects", mended, people, "subjects", ""),
         ]
+        return marked(scores, void(evidence))
 
     def _score(self, name: str, found: Estimate, n: int, unit: str, note: str) -> Score:
         return score(
@@ -116,14 +121,3 @@ def as_coded(x: Array, member: Array, subjects: Array, *, seed: int) -> tuple[Es
         seed=seed,
     )
     return found, len(rest)
-
-
-def by_subject(x: Array, member: Array, subjects: Array, *, seed: int) -> Estimate:
-    """AUC over subjects, each judged by a classifier that has not seen any slice of theirs."""
-    attack = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    guess = cross_val_predict(
-        attack, x, member, groups=subjects, cv=folds, method="decision_function"
-    )
-    of = [subject_means(guess[member == one], subjects[member == one]) for one in (1, 0)]
-    return auc(of[0], of[1], seed=seed)

@@ -1,0 +1,66 @@
+"""Members and others: whose images a model was trained on, and classifiers that never meet the subjects they judge."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.stats import FEWEST, Array, subject_means
+
+FOLDS = 5
+
+
+class Sides(NamedTuple):
+    """Rows of the pools `names`, one after the other: their subjects, and whether the model was trained on them."""
+
+    names: tuple[str, ...]
+    subjects: NDArray[np.str_]
+    member: NDArray[np.bool_]
+
+    def means(self, suspicion: Array) -> tuple[Array, Array]:
+        """Mean suspicion of each member and of each other."""
+        inside, outside = (
+            subject_means(suspicion[rows], self.subjects[rows])
+            for rows in (self.member, ~self.member)
+        )
+        return inside.to_numpy(), outside.to_numpy()
+
+    def lack(self, fewest: int = FEWEST) -> str | None:
+        """Why there are too few subjects, in one line; None if there are `fewest` on each side."""
+        counts = [len(set(self.subjects[rows])) for rows in (self.member, ~self.member)]
+        if min(counts) >= fewest:
+            return None
+        return (
+            f"needs {fewest} subjects at least in train and in the held-out pools; "
+            f"there are {counts[0]} and {counts[1]}"
+        )
+
+
+def sides(evidence: Evidence) -> Sides:
+    """Members (train) and others (val, test) of one split by subject."""
+    names = ("train", *evidence.held_out)
+    counts = [len(evidence.pools[name]) for name in names]
+    member = np.repeat([name == "train" for name in names], counts)
+    return Sides(names, evidence.subjects(*names), member)
+
+
+def cross_fitted(x: Array, found: Sides, *, seed: int) -> Array:
+    """(N,) how strongly a logistic regression on features x (N, d) takes each row for a member's.
+
+    Each row is judged by a regression fitted on other subjects, over folds of subjects with like
+    shares of members. Where x carries nothing the judgement is a little worse than a coin, since a
+    fold that holds more members leaves fewer to learn from.
+    """
+    attack = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
+    counts = [len(set(found.subjects[rows])) for rows in (found.member, ~found.member)]
+    folds = StratifiedGroupKFold(min(FOLDS, *counts), shuffle=True, random_state=seed)
+    return cross_val_predict(
+        attack, x, found.member, groups=found.subjects, cv=folds, method="decision_function"
+    )

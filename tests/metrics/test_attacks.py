@@ -1,0 +1,198 @@
+"""Attacks on models whose knowledge is known, and the statistics that they are judged by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from bench.bench_attacks import coverage, permuted
+
+from cmr_bench.metrics.privacy.attacks import judged, named
+from cmr_bench.metrics.privacy.autoencoder import AutoencoderAttack
+from cmr_bench.metrics.privacy.blind import Blind
+from cmr_bench.metrics.privacy.extraction import Extraction, gathering, look_alikes
+from cmr_bench.metrics.privacy.fcre import FCRE
+from cmr_bench.metrics.privacy.members import Sides, cross_fitted
+from cmr_bench.metrics.privacy.membership import Membership
+from cmr_bench.metrics.privacy.pia import PIA, gaps
+from cmr_bench.metrics.privacy.secmi import SecMI, step_error
+from cmr_bench.metrics.privacy.sima import SimA, norms
+from cmr_bench.models.controls import Copy, Painter
+
+WHITE_BOX = [Membership, SimA, PIA, SecMI]
+ATTACKS = [*WHITE_BOX, AutoencoderAttack]
+
+
+def by_name(metric, evidence):
+    return {s.name: s for s in metric.scores(evidence)}
+
+
+class Oracle:
+    """A model on the straight path that sees the noise as it is: the image of every mask is known to it."""
+
+    def __init__(self, images, error=0.0):
+        self.images, self.error = images, error
+
+    def encode(self, images):
+        return images
+
+    def path(self, t):
+        return 1 - t.double(), t.double()
+
+    def predict(self, z, t, masks):
+        b = t.to(z).reshape(-1, 1, 1, 1)
+        x0 = self.images + self.error
+        return x0, (z - (1 - b) * x0) / b
+
+
+def test_closed_forms_on_a_model_that_knows_the_image():
+    x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    masks = torch.zeros(3, 1, 8, 8, dtype=torch.int64)
+    assert norms(Oracle(x), x, masks, (0.1, 0.3)).abs().max() < 1e-6
+    assert step_error(Oracle(x), x, masks, time=0.1, steps=5).abs().max() < 1e-10
+    # a constant error e of x0 shows as noise a e / b
+    found = norms(Oracle(x, 0.02), x, masks, (0.1, 0.5))
+    assert torch.allclose(found, torch.tensor([[0.9 * 0.02 / 0.1, 0.02]]).double(), atol=1e-5)
+    # noise of size sqrt(2/pi) everywhere, seen again up to a e / b
+    found = gaps(Oracle(x, 0.02), x, masks, (0.5,), start=0.1)
+    assert torch.allclose(found, torch.full_like(found, 0.02), atol=1e-5)
+
+
+@pytest.mark.parametrize("attack", WHITE_BOX)
+def test_copies_are_caught_and_a_painter_is_not(attack, judge, train, test):
+    pools = {"train": train, "val": test, "test": test}
+    caught = by_name(attack(), judge(model=Copy(pools=pools)))
+    key = attack.names[0]
+    assert caught[key].value > 0.95 and caught[key].low > 0.5
+    assert caught[attack.names[1]].value > 0.9
+    painter = by_name(attack(), judge(model=Painter(pools=pools)))
+    assert painter[key].low < 0.5
+    assert "void" not in caught[key].extra
+
+
+def test_the_autoencoder_attack_needs_an_autoencoder(judge, train):
+    class Coder:
+        def reconstruct(self, images):
+            known = torch.cdist(images.flatten(1), train.images.flatten(1)).amin(1) < 1e-3
+            return images + 0.1 * ~known[:, None, None, None]
+
+    assert by_name(AutoencoderAttack(), judge(model=Coder()))["privacy/autoencoder_auc"].value == 1
+    bare = AutoencoderAttack().scores(judge(model=object()))
+    assert all("no autoencoder" in s.reason for s in bare)
+
+    class Pixels:
+        def reconstruct(self, images):
+            return images
+
+    pixels = AutoencoderAttack().scores(judge(model=Pixels()))
+    assert all("draws in pixels" in s.reason for s in pixels)
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_every_family_answers_every_attack(family, judge, train, test):
+    model = tiny.awake(tiny.FAMILIES[family]())
+    small = {"train": train.take(slice(0, 24)), "test": test.take(slice(0, 24))}
+    evidence = judge(model=model, pools=small)
+    for attack in [*WHITE_BOX, FCRE, Extraction]:
+        metric = attack()
+        for s in metric.scores(evidence):
+            assert s.reason == "" or "support" in s.reason or "needs 5" in s.reason, s
+    found = by_name(AutoencoderAttack(), evidence)["privacy/autoencoder_auc"]
+    assert (found.reason == "") == (family == "ldm")
+
+
+@pytest.mark.parametrize("attack", [*ATTACKS, Blind, Extraction])
+def test_too_few_subjects_or_none_give_a_line(attack, judge, train, test):
+    class All(Copy):
+        def reconstruct(self, images):
+            return images + 0.1
+
+    model = All(pools={"train": train, "val": test})
+    one = judge(model=model, pools={"test": test.take(test.subjects == "test000")})
+    assert all(s.reason.startswith("needs 3 subjects") for s in attack().scores(one))
+    none = judge(model=model, pools={"train": train.take(slice(0, 0))})
+    assert {s.reason for s in attack().scores(none)} == {"pool train is empty"}
+
+
+def test_a_rate_that_the_subjects_do_not_support_gives_a_line_and_not_a_number(judge):
+    low = by_name(Membership(), judge())["privacy/mia_tpr_at_low_fpr"]
+    assert low.value != low.value
+    assert low.reason == (
+        "8 held-out subjects support no false-positive rate below 0.12; 0.001 needs 1000"
+    )
+    many = Sides(("a",), np.arange(1010).astype(str), np.arange(1010) < 10)
+    suspicion = np.where(many.member, 1.0, np.linspace(0, 0.9, 1010))
+    scores = judged(named("x"), suspicion, many, fpr=0.01, seed=0)
+    assert [s.value for s in scores] == [1, 1, 1]
+    assert [s.extra.get("fpr") for s in scores] == [None, 0.01, 0.001]
+
+
+def test_permuted_labels_are_no_better_than_guessing():
+    found = permuted(26, 14, repeats=500, seed=0, fitted=False)
+    assert 0.92 <= coverage(found) <= 0.97
+
+
+def test_a_classifier_seldom_finds_members_among_permuted_labels():
+    found = permuted(26, 14, repeats=150, seed=0, fitted=True)
+    assert np.mean([low > 0.5 for _, low, _ in found]) <= 0.06
+
+
+def test_nobody_is_judged_by_a_classifier_that_knows_their_subject():
+    rng = np.random.default_rng(0)
+    subjects = np.repeat(np.arange(40), 6)
+    fingerprint = rng.normal(size=(40, 60))[subjects]  # enough to learn every subject by heart
+    found = Sides(("a",), subjects.astype(str), subjects < 20)
+    guess = cross_fitted(fingerprint, found, seed=0)
+    assert abs((guess > 0)[found.member].mean() - 0.5) < 0.25
+
+
+def with_vendors(pool, vendors):
+    """The pool with a vendor for each subject, who shifts the grey of the images."""
+    names = np.unique(pool.subjects)
+    at = np.searchsorted(names, pool.subjects)
+    which = np.array(vendors)[at % len(vendors)]
+    shift = torch.as_tensor([{"A": 0.0, "B": 0.15}[v] for v in which])[:, None, None, None].float()
+    table = pool.table.assign(vendor=which)
+    return replace(pool, images=(pool.images + shift).clamp(-1, 1), table=table)
+
+
+def test_the_blind_baseline_voids_a_split_by_vendor_and_not_a_stratified_one(judge, new_cohort):
+    """Results on a split by vendor tell scanners apart, whatever the model."""
+    train, test = new_cohort("train", 24, seed=1), new_cohort("test", 16, seed=2)
+    parted = {"train": with_vendors(train, ["A"]), "test": with_vendors(test, ["B"])}
+    evidence = judge(pools=parted)
+    blind = by_name(Blind(), evidence)["privacy/blind_auc"]
+    assert blind.low > 0.5 and blind.extra["auc_table"] > 0.9
+    for metric in (Membership(), FCRE()):
+        assert "never sees the model" in metric.scores(evidence)[0].extra["void"]
+    mixed = {"train": with_vendors(train, ["A", "B"]), "test": with_vendors(test, ["A", "B"])}
+    evidence = judge(pools=mixed)
+    blind = by_name(Blind(), evidence)["privacy/blind_auc"]
+    assert blind.low < 0.5 and "void" not in blind.extra
+    assert all("void" not in s.extra for s in Membership().scores(evidence))
+
+
+def test_gathering_and_look_alikes():
+    owner, other = torch.zeros(2, 8, 8), torch.ones(2, 3, 8, 8)
+    samples = torch.stack([torch.full((4, 8, 8), 0.25), torch.full((4, 8, 8), 0.5)])
+    assert np.allclose(gathering(samples, owner, other), [0.25 / 0.75, 1.0])
+    pool = tiny.pool(8)
+    found = look_alikes(pool.masks[0], "s0", [pool], 2)
+    off = (pool.masks != pool.masks[0]).flatten(1).sum(1).double()
+    off[:2] = np.inf
+    assert torch.equal(found, pool.images[off.argsort(stable=True)[:2], 0])
+
+
+def test_extraction_finds_copies_and_nothing_in_a_painter(judge, train, test):
+    pools = {"train": train, "val": test}
+    caught = by_name(Extraction(), judge(model=Copy(pools=pools)))
+    rate = caught["privacy/extraction_rate"]
+    assert rate.value == 1 and rate.low > 0.7 and rate.n == 12
+    assert rate.reference == pytest.approx(1 / 9)
+    assert caught["privacy/extraction_auc"].value == 1
+    blank = by_name(Extraction(), judge(model=Painter(pools=pools)))
+    assert blank["privacy/extraction_rate"].value < 0.4
+    assert "no model" in Extraction().scores(judge(model=None))[0].reason

@@ -1,0 +1,35 @@
+"""A result that an attack blind to the model reaches as well is shown as void."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from cmr_bench.reporting.cells import entries
+from cmr_bench.reporting.page import page
+from cmr_bench.reporting.tables import compare, terminal
+from cmr_bench.store import Store
+from cmr_bench.types import Score
+
+
+def test_void_results_are_marked_with_their_reason_and_do_not_win(tmp_path: Path) -> None:
+    for seed, (model, value) in enumerate({"fm": 0.5, "ddpm": 0.9}.items()):
+        cell = Store(tmp_path).cell(model, f"0{seed}")
+        cell.write("cell.json", {"model": model, "seed": 0, "data": "phantom"})
+        (cell.folder / "config.yaml").write_text(yaml.safe_dump({"seed": 0}))
+        scores = [
+            Score(
+                f"privacy/{name}_auc", value, value - 0.1, value + 0.1, n=40, better="lower",
+                extra={"void": "the split is by vendor"} if name == "mia" else {"members": 26},
+            )
+            for name in ("mia", "sima")
+        ]  # fmt: skip
+        cell.add_scores(scores, metric="membership")
+        cell.finish()
+    table = compare(entries(tmp_path))
+    text = terminal(table)
+    assert "0.90 [0.80, 1.00] void" in text and "0.50 [0.40, 0.60] *" in text
+    assert text.count("void: the split is by vendor") == 1 and text.count("void") == 3
+    assert set(table.loc[table["best"], "name"]) == {"privacy/sima_auc"}
+    assert "0.90 void" in page(list(entries(tmp_path)), table)
