@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,11 +28,16 @@ from cmr_bench.training import fit, load
 from cmr_bench.types import Masks, Pool
 
 
-def segmenter(stages: Stages, arm: Arm, pools: Mapping[str, Pool], seed: int) -> Segmenter:
-    """The segmentation network of an arm, kept; one on real subjects alone is shared by all cells on their data."""
+def segmenter(
+    stages: Stages, arm: Arm, pools: Mapping[str, Pool], seed: int, judge: str = ""
+) -> Segmenter:
+    """The segmentation network of an arm, kept; one on real subjects alone is shared by all cells on their data.
+
+    `judge` names one of segmenter.others: another architecture under the same recipe.
+    """
 
     def make(folder: Path) -> None:
-        fit_segmenter(stages, arm, pools, seed, folder)
+        fit_segmenter(stages, arm, pools, seed, folder, judge)
 
     made: dict[str, Any] = {"arm": arm.kind}
     made |= {"subjects": arm.subjects} if arm.few else {}
@@ -39,10 +45,16 @@ def segmenter(stages: Stages, arm: Arm, pools: Mapping[str, Pool], seed: int) ->
     made |= {"pretrain": True} if arm.pretrain else {}
     made |= {"samples": key_of(stages.sample_inputs)} if arm.kind != "real" else {}
     node = stages.config.segmenter
-    recipe = {"module": plain(node.module), "fit": recipe_of(node, arm)}
+    module = module_of(node, judge)
+    recipe = {"module": plain(module), "fit": recipe_of(node, arm)}
     key = stages.inputs(config=recipe, pool=made, seed=seed)
     folder = stages.built("segmenters", "segmenter", key, make)
-    return stages.to_device(load(build(node.module, seed=seed), folder / "last.ckpt"))
+    return stages.to_device(load(build(module, seed=seed), folder / "last.ckpt"))
+
+
+def module_of(node: DictConfig, judge: str) -> DictConfig:
+    """The segmentation network's own node, or that of another architecture by its name."""
+    return node.others[judge] if judge else node.module
 
 
 def real_segmenter(stages: Stages, seed: int) -> Segmenter:
@@ -63,6 +75,7 @@ def fit_segmenter(
     pools: Mapping[str, Pool],
     seed: int,
     folder: Path,
+    judge: str = "",
     **other: int | None,
 ) -> Segmenter:
     """One fit, its curve in `metrics.csv`; the last step counts in every arm. `other` replaces parts of the recipe."""
@@ -71,7 +84,7 @@ def fit_segmenter(
     recipe = recipe_of(node, arm) | kept | other
     recipe["augment"] = build(recipe["augment"])
     parts = training_pools(arm, pools["train"], pools.get("synthetic"), seed)
-    module = build(node.module, seed=seed)
+    module = build(module_of(node, judge), seed=seed)
 
     def phase(pool: Pool, folder: Path, steps: int) -> Segmenter:
         return fit(
@@ -102,15 +115,17 @@ def evidence_of(
         images = torch.cat([model.reconstruct(part) for part in test.images.split(64)])
         pools = {**pools, "reconstructed": replace(test, name="reconstructed", images=images)}
 
-    def segment(arm: Arm, seed: int, pool: Pool) -> Masks:
-        return segmenter(stages, arm, pools, seed).segment(pool.images)
+    def segment(arm: Arm, seed: int, pool: Pool, judge: str = "") -> Masks:
+        return segmenter(stages, arm, pools, seed, judge).segment(pool.images)
 
+    others = stages.config.segmenter.get("others") or {}
     return Evidence(
         pools,
         model=model,
         encode=encode,
         segment=segment,
         spaces=spaces(stages),
+        judges={str(name): partial(segment, judge=str(name)) for name in others},
         seed=stages.config.seed,
         device=device_of(encode),
     )

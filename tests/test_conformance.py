@@ -162,7 +162,18 @@ def test_every_metric_says_what_it_is_and_answers_or_says_why_not(name: str) -> 
 
 
 @pytest.mark.parametrize(
-    "group", ["trainer", "mask", "metric", "callbacks", "protocol", "size", "logger", "encoder"]
+    "group",
+    [
+        "trainer",
+        "mask",
+        "metric",
+        "callbacks",
+        "protocol",
+        "size",
+        "logger",
+        "encoder",
+        "segmenter",
+    ],
 )
 def test_every_option_composes_and_passes_the_checks(group: str) -> None:
     for name in names(group):

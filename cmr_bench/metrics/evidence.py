@@ -49,7 +49,7 @@ class Evidence:
     (B, D) features; `segment(arm, seed, pool)` answers with a segmenter trained on an arm. Batches
     go to `device`, answers come back to the CPU; no answer depends on `batch_size`. `spaces` are
     further encoders by name, made when first asked for; making one that is not available raises a
-    ValueError of one line. `tables` are what metrics found in more detail than scores have, kept
+    ValueError of one line. `judges` are segmenters of other architectures by name. `tables` are what metrics found in more detail than scores have, kept
     with the cell under their names.
     """
 
@@ -61,6 +61,7 @@ class Evidence:
         encode: Encode | None = None,
         segment: Segment | None = None,
         spaces: Mapping[str, Callable[[], Encode]] | None = None,
+        judges: Mapping[str, Segment] | None = None,
         seed: int = 0,
         batch_size: int = 64,
         device: torch.device | str = "cpu",
@@ -70,7 +71,7 @@ class Evidence:
         self.seed = seed
         self._encode = encode
         self._makers = dict(spaces or {})
-        self._segment = segment
+        self._segments = ({"": segment} if segment else {}) | dict(judges or {})
         self._batch_size = batch_size
         self._device = torch.device(device)
         self.tables: dict[str, pd.DataFrame] = {}
@@ -85,7 +86,7 @@ class Evidence:
                 return f"pool {name} is empty"
         missing = {
             "encode": (self._encode is None, "no feature encoder was given"),
-            "segment": (self._segment is None, "no segmenter was given"),
+            "segment": ("" not in self._segments, "no segmenter was given"),
             "losses": (not isinstance(self.model, HasLosses), "the model does not tell its losses"),
             "noised": (
                 not isinstance(self.model, HasNoised),
@@ -150,12 +151,17 @@ class Evidence:
         make = partial(self._features, encode)
         return torch.cat([self._once((space, n), partial(make, n)) for n in names])
 
-    def segmented(self, arm: Arm | str, name: str, seed: int = 0) -> Masks:
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """Names of the architectures that segment; the default one is nameless and comes first."""
+        return tuple(self._segments)
+
+    def segmented(self, arm: Arm | str, name: str, seed: int = 0, judge: str = "") -> Masks:
         """Masks (N, 1, H, W) that the segmenter of the arm, or of its name, draws into the pool's images."""
-        assert self._segment is not None
-        segment, of = self._segment, named(arm)
+        segment, of = self._segments[judge], named(arm)
         drawn = self._once(  # kept in a byte a pixel: there are as many as arms, seeds and pools
-            ("segmented", of, name, seed), lambda: segment(of, seed, self.pools[name]).byte().cpu()
+            ("segmented", of, name, seed, judge),
+            lambda: segment(of, seed, self.pools[name]).byte().cpu(),
         )
         return drawn.long()
 

@@ -145,13 +145,19 @@ def test_adherence_of_a_perfect_image_is_the_ceiling(judge):
     top = scores["fidelity/adherence"]
     assert top.value == top.reference == top.extra["share_of_ceiling"] == 1.0
     assert scores["fidelity/adherence_hd95_myo"].value == 0.0
-    assert len(scores) == 7
+    assert scores["fidelity/adherence_area_rv"].value == 0.0
+    assert len(scores) == 15
 
 
 def test_adherence_reads_only_labelled_structures(judge, test, train):
     pools = {"test": replace(test, labels=(1,)), "matched": replace(test, labels=(1,))}
     names = {s.name for s in Adherence().scores(judge(pools=pools))}
-    assert names == {"fidelity/adherence", "fidelity/adherence_lv", "fidelity/adherence_hd95_lv"}
+    lv = {
+        f"fidelity/{n}_lv"
+        for n in ("adherence", "adherence_hd95", "adherence_area", "chain_adherence")
+    }
+    whole = {f"fidelity/{n}" for n in ("adherence", "chain_adherence", "adherence_yield")}
+    assert names == lv | whole
 
 
 def test_adherence_share_is_relative_to_the_ceiling(judge, test):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from cmr_bench.networks.optimisation import warm_cosine
-from cmr_bench.networks.segmenter import Segmenter
+from cmr_bench.networks.segmenter import Segmenter, basic_unet
 
 POOL = tiny.pool(8)
 
@@ -71,3 +72,15 @@ def test_first_weights_come_from_the_seed():
         return torch.cat([p.flatten() for p in tiny.autoencoder(seed).parameters()])
 
     assert torch.equal(weights(1), weights(1)) and not torch.equal(weights(1), weights(2))
+
+
+def test_another_architecture_segments_by_the_same_recipe():
+    optimizer = partial(torch.optim.AdamW, lr=1e-3)
+    module = Segmenter(
+        widths=(4, 4, 4, 4, 4, 4), seed=0, warmup=0, optimizer=optimizer, network=basic_unet
+    )
+    images = torch.rand(2, 1, 48, 48)
+    drawn = module.segment(images)
+    assert drawn.shape == images.shape and drawn.dtype == torch.int64
+    with pytest.raises(ValueError, match="6 widths, got 4"):
+        basic_unet((16, 32, 64, 128))

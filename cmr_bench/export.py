@@ -1,0 +1,205 @@
+"""Synthetic pairs for use elsewhere: `python -m cmr_bench.export cell=PATH out=PATH format=nnunet adherence=0.8`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cmr_bench.config import check, verb
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+KEYS: dict[str, Any] = {"cell": str, "out": str, "format": str, "adherence": float}
+TABLE = "adherence_images.csv"
+FLAT_MM = 999.0
+"""Spacing across a single slice, by which nnU-Net knows a data set of two dimensions."""
+
+
+def task(config: Any) -> None:
+    """The pairs that pass, and what is left of the set, on the terminal."""
+    check(config, KEYS)
+    print(
+        export(Path(config.cell), Path(config.out), form=config.format, adherence=config.adherence)
+    )
+
+
+def export(folder: Path, out: Path, *, form: str = "nnunet", adherence: float | None = 0.8) -> str:
+    """Write the pairs of a cell with a mean Dice of at least `adherence` to `out`; the lines that say what is there.
+
+    A pair whose mask is empty, and where nothing was found, has nothing to disobey and passes.
+
+    Raises:
+        ValueError: in one line, for a folder that is no finished cell or holds no table of pairs, an unknown format,
+            an `out` that is not empty, or no pair that passes.
+    """
+    if form not in WRITERS:
+        raise ValueError(f"format={form}: take one of {', '.join(WRITERS)}")
+    refuse(folder, out)
+    from omegaconf import OmegaConf
+
+    from cmr_bench.store.samples import Samples
+
+    images, masks, seeds = Samples(folder / "samples.h5").read("synthetic")
+    settings = OmegaConf.load(folder / "config.yaml")
+    pairs = table_of(folder, len(images))
+    keep = pairs["dice"].isna() | (pairs["dice"] >= (adherence if adherence is not None else -1.0))
+    if not keep.any():
+        raise ValueError(f"adherence={adherence}: no pair of {folder} passes; lower it")
+    cases = provenance(folder, pairs[keep], seeds, int(settings.seed))
+    rows = cases["row"].to_numpy()
+    with beside(out) as temporary:
+        WRITERS[form](
+            temporary, images[rows, 0], masks[rows, 0], cases, float(settings.data.spacing_mm)
+        )
+        cases.to_csv(temporary / "cases.csv", index=False)
+    return told(out, pairs, keep.to_numpy(), adherence)
+
+
+def refuse(folder: Path, out: Path) -> None:
+    from cmr_bench.store import Cell
+
+    if not (folder / "cell.json").is_file():
+        raise ValueError(f"cell={folder}: no cell; give a folder below runs/cells")
+    status = Cell(folder).status
+    if status.state != "done":
+        raise ValueError(
+            f"cell={folder}: the cell is {status.state}; bring it to its end with cmr_bench.run"
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"out={out}: there is something already; give a new or empty folder")
+
+
+def table_of(folder: Path, count: int) -> pd.DataFrame:
+    """What the metric adherence found in each synthetic pair, in their order."""
+    import pandas as pd
+
+    if not (folder / TABLE).is_file():
+        raise ValueError(
+            f"cell={folder}: no {TABLE}; judge the cell with the metric adherence (metric=standard)"
+        )
+    table = pd.read_csv(folder / TABLE)
+    table = table[table["pool"] == "synthetic"].sort_values("row").reset_index(drop=True)
+    if table["row"].tolist() != list(range(count)):
+        raise ValueError(f"{folder / TABLE}: {len(table)} rows for {count} pairs; judge it again")
+    return table
+
+
+def provenance(folder: Path, pairs: pd.DataFrame, seeds: np.ndarray, run_seed: int) -> pd.DataFrame:
+    """One row a pair: its name, seeds, adherence, and the cell it comes from."""
+    from cmr_bench.seeds import mix
+    from cmr_bench.store import Cell
+
+    about = Cell(folder).about
+    rows = pairs["row"].to_numpy()
+    cases = pairs[["row", *(c for c in pairs if c.startswith("dice"))]].reset_index(drop=True)
+    names = [f"synthetic{row:05d}" for row in rows]
+    cases.insert(0, "case", names)
+    cases.insert(1, "subject", names)
+    cases.insert(3, "seed", seeds[rows])
+    cases.insert(4, "mask_seed", [mix(run_seed, "mask", int(row)) for row in rows])
+    return cases.assign(
+        cell=folder.name,
+        run_seed=run_seed,
+        **{f"{name}_source": str(about.get(name, "")) for name in ("model", "mask", "data")},
+    )
+
+
+def nnunet(
+    folder: Path, images: np.ndarray, masks: np.ndarray, cases: pd.DataFrame, spacing_mm: float
+) -> None:
+    """imagesTr, labelsTr and dataset.json; an image is one slice (columns, rows, 1) of float32 in [-1, 1]."""
+    import nibabel as nib
+    import numpy as np
+
+    from cmr_bench.types import LABELS
+
+    affine = np.diag([spacing_mm, spacing_mm, FLAT_MM, 1.0])
+    for part, ending, planes in (
+        ("imagesTr", "_0000", images.astype(np.float32)),
+        ("labelsTr", "", masks.astype(np.uint8)),
+    ):
+        (folder / part).mkdir()
+        for name, plane in zip(cases["case"], planes, strict=True):
+            file = folder / part / f"{name}{ending}.nii.gz"
+            nib.save(nib.Nifti1Image(plane.T[..., None], affine), file)
+    description = {
+        "channel_names": {"0": "MRI"},
+        "labels": {name: value for value, name in enumerate(LABELS)},
+        "numTraining": len(cases),
+        "file_ending": ".nii.gz",
+    }
+    (folder / "dataset.json").write_text(json.dumps(description, indent=1) + "\n")
+
+
+def png(
+    folder: Path, images: np.ndarray, masks: np.ndarray, cases: pd.DataFrame, spacing_mm: float
+) -> None:
+    """images/ of 16 bits, -1 black and 1 white, and masks/ of 8 bits whose values are the labels."""
+    import numpy as np
+    from PIL import Image
+
+    grey = np.rint((images.clip(-1, 1) + 1) / 2 * 65535).astype(np.uint16)
+    for part, planes in (("images", grey), ("masks", masks.astype(np.uint8))):
+        (folder / part).mkdir()
+        for name, plane in zip(cases["case"], planes, strict=True):
+            Image.fromarray(np.ascontiguousarray(plane)).save(folder / part / f"{name}.png")
+
+
+def hdf5(
+    folder: Path, images: np.ndarray, masks: np.ndarray, cases: pd.DataFrame, spacing_mm: float
+) -> None:
+    """pairs.h5: images (N, H, W) in [-1, 1], masks (N, H, W), seeds and adherence (N,), attribute spacing_mm."""
+    import h5py
+    import numpy as np
+
+    with h5py.File(folder / "pairs.h5", "w") as file:
+        file["images"], file["masks"] = images.astype(np.float32), masks.astype(np.uint8)
+        file["seeds"], file["adherence"] = cases["seed"].to_numpy(), cases["dice"].to_numpy()
+        file.attrs["spacing_mm"] = spacing_mm
+
+
+WRITERS = {"nnunet": nnunet, "png": png, "hdf5": hdf5}
+
+
+def told(out: Path, pairs: pd.DataFrame, keep: np.ndarray, adherence: float | None) -> str:
+    """The yield, and the adherence of all pairs and of those that are left."""
+    from cmr_bench.stats import interval
+
+    lines = [f"{keep.sum()} of {len(keep)} pairs kept (yield {keep.mean():.3f}), adherence at least {adherence}"]  # fmt: skip
+    for column in (c for c in pairs if c.startswith("dice")):
+        spans = [interval(p[column], p["row"]) for p in (pairs, pairs[keep])]
+        before, after = (f"{s.value:.3f} [{s.low:.3f}, {s.high:.3f}]" for s in spans)
+        lines.append(f"{column:<9} all {before}   kept {after}")
+    return "\n".join(
+        [*lines, "By the segmenters that chose the pairs: an upper bound for others.", str(out)]
+    )
+
+
+@contextmanager
+def beside(out: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of `out` if the block succeeds, and vanishes if it does not."""
+    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if out.exists():
+            out.rmdir()
+        os.replace(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def main() -> None:
+    verb("export", task)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Export: what is written is what was kept, readable by the project's own nnU-Net reader, and never half there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cmr_bench.data.nnunet import NnUNet
+from cmr_bench.data.stack import load
+from cmr_bench.export import export
+from cmr_bench.store import Cell
+from cmr_bench.store.samples import Samples
+
+DICE = [0.95, 0.5, np.nan, 0.8, 0.79]
+
+
+@pytest.fixture
+def pairs():
+    rng = np.random.default_rng(0)
+    masks = np.zeros((5, 12, 16), dtype=np.int64)
+    masks[:, 2:9, 3:7], masks[:, 4:6, 9:13] = 1, 3
+    masks[:, 3:5, 4:6] = 2
+    return rng.uniform(-1, 1, masks.shape).astype(np.float32), masks
+
+
+@pytest.fixture
+def cell(tmp_path, pairs):
+    images, masks = pairs
+    cell = Cell(tmp_path / "runs" / "cells" / "fm-0123456789ab")
+    cell.folder.mkdir(parents=True)
+    cell.write("cell.json", {"model": "fm", "mask": "deformed", "data": "phantom", "seed": 4})
+    (cell.folder / "config.yaml").write_text("seed: 4\ndata: {spacing_mm: 2.5}\n")
+    samples = Samples(cell.folder / "samples.h5")
+    samples.reserve("synthetic", masks=masks, seeds=np.arange(5) + 2**60)
+    samples.put("synthetic", np.arange(5), images[:, None])
+    table = pd.DataFrame({"row": range(5), "dice": DICE, "dice_lv": DICE, "pool": "synthetic"})
+    pd.concat([table, table.assign(pool="test")]).to_csv(
+        cell.folder / "adherence_images.csv", index=False
+    )
+    cell.finish()
+    return cell
+
+
+def test_the_projects_own_reader_reads_what_was_written(cell, pairs, tmp_path):
+    told = export(cell.folder, tmp_path / "out", adherence=0.8)
+    assert "3 of 5 pairs kept (yield 0.600)" in told and "dice_lv" in told
+    reader = NnUNet(tmp_path / "out")
+    assert reader.labels == (1, 2, 3)
+    records = reader.records()
+    assert [r.subject for r in records] == ["synthetic00000", "synthetic00002", "synthetic00003"]
+    for record, row in zip(records, (0, 2, 3), strict=True):
+        stack = load(record)
+        assert np.array_equal(stack.image[..., 0], pairs[0][row])
+        assert np.array_equal(stack.mask[..., 0], pairs[1][row])
+        assert stack.spacing_mm == (2.5, 2.5)
+    cases = pd.read_csv(tmp_path / "out" / "cases.csv")
+    assert cases["seed"].tolist() == [2**60, 2**60 + 2, 2**60 + 3]
+    assert set(cases["cell"]) == {"fm-0123456789ab"} and set(cases["mask_source"]) == {"deformed"}
+
+
+def test_png_and_hdf5_hold_the_same_pairs(cell, pairs, tmp_path):
+    export(cell.folder, tmp_path / "png", form="png", adherence=None)
+    export(cell.folder, tmp_path / "h5", form="hdf5", adherence=0.9)
+    grey = np.array(Image.open(tmp_path / "png" / "images" / "synthetic00004.png"))
+    assert grey.dtype == np.uint16
+    assert np.allclose(grey / 65535 * 2 - 1, pairs[0][4], atol=2 / 65535)
+    mask = np.array(Image.open(tmp_path / "png" / "masks" / "synthetic00004.png"))
+    assert np.array_equal(mask, pairs[1][4])
+    with h5py.File(tmp_path / "h5" / "pairs.h5") as file:
+        assert np.array_equal(file["images"][()], pairs[0][[0, 2]])
+        assert file.attrs["spacing_mm"] == 2.5
+
+
+def test_refusals_are_one_line_and_leave_nothing(cell, tmp_path):
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "mine.txt").write_text("keep me")
+    new = tmp_path / "new"
+    with pytest.raises(ValueError, match="something already"):
+        export(cell.folder, full)
+    with pytest.raises(ValueError, match="no cell"):
+        export(tmp_path, new)
+    with pytest.raises(ValueError, match="take one of nnunet, png, hdf5"):
+        export(cell.folder, new, form="dicom")
+    table = cell.folder / "adherence_images.csv"
+    pd.read_csv(table).fillna(0).to_csv(table, index=False)
+    with pytest.raises(ValueError, match="no pair of"):
+        export(cell.folder, new, adherence=0.99)
+    table.unlink()
+    with pytest.raises(ValueError, match="judge the cell with the metric adherence"):
+        export(cell.folder, new)
+    (cell.folder / "done.json").unlink()
+    with pytest.raises(ValueError, match="the cell is stopped"):
+        export(cell.folder, new)
+    assert not new.exists()
+    assert (full / "mine.txt").read_text() == "keep me"
+    assert not list(tmp_path.glob(".*tmp"))
+
+
+def test_help_and_mistakes_on_the_command_line(tmp_path):
+    def say(*words):
+        return subprocess.run(
+            [sys.executable, "-m", "cmr_bench.export", *words],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    assert "format=png" in say("--help").stdout
+    missing = say("out=x")
+    assert missing.returncode != 0
+    assert missing.stderr.splitlines()[-1] == "cmr_bench: cell is missing: give cell=VALUE"
+    assert "no cell" in say(f"cell={tmp_path}", "out=x").stderr
+    assert not list(tmp_path.iterdir())
