@@ -13,7 +13,9 @@ import tiny
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from cmr_bench import training
 from cmr_bench.data.batches import Augment
+from cmr_bench.interruption import EXIT_CODE, Stopped, flag
 
 STEPS = 6
 AUGMENT = Augment(rotation=10, zoom=0.1, shift=0.05, gamma=0.1)
@@ -103,3 +105,31 @@ def test_averages_are_what_is_kept(tmp_path):
     assert len(seen) == STEPS
     torch.testing.assert_close({k: kept[k] for k in want}, want, atol=1e-6, rtol=1e-5)
     assert any(not torch.equal(kept[key], seen[-1][key]) for key in want)
+
+
+def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
+    alone = run("fm", tmp_path / "alone")
+    with pytest.raises(InterruptedError):
+        run("fm", tmp_path / "torn", Stop(4, kill=False))
+    last = tmp_path / "torn" / "last.ckpt"
+    before = torch.load(training.previous(last), weights_only=True)
+    assert before["global_step"] == 3
+    os.truncate(last, 1000)
+    same(run("fm", tmp_path / "torn"), alone)
+    assert "cannot be read" in caplog.text and not training.previous(last).exists()
+
+
+def test_a_wish_to_stop_is_answered_between_two_steps(tmp_path, monkeypatch):
+    class Ask(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            flag.raised = trainer.global_step == 2
+
+    monkeypatch.setattr(flag, "raised", False)
+    alone = run("fm", tmp_path / "alone")
+    with pytest.raises(Stopped) as stopped:
+        run("fm", tmp_path / "asked", Ask())
+    assert stopped.value.code == EXIT_CODE
+    half = torch.load(tmp_path / "asked" / "last.ckpt", weights_only=True)
+    assert half["global_step"] == 3
+    flag.raised = False
+    same(run("fm", tmp_path / "asked"), alone)
