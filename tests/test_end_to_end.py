@@ -182,7 +182,8 @@ def test_a_dry_run_knows_the_cells_that_are_done(
 
 def test_a_killed_run_goes_on_and_a_failed_cell_does_not_stop_the_others(place: Path) -> None:
     store = "store.root=killed"
-    line = [*command(place, "model=fm", store, "fit.steps=60")]
+    more = [store, "fit.steps=60", "callbacks.every_n_steps=20"]
+    line = [*command(place, "model=fm", *more)]
     with subprocess.Popen(
         line,
         cwd=place,
@@ -206,7 +207,7 @@ def test_a_killed_run_goes_on_and_a_failed_cell_does_not_stop_the_others(place: 
         report, capture_output=True, text=True, cwd=place, env=environment(place), timeout=120
     )
     assert shown.returncode == 0 and "stopped at step" in shown.stdout
-    after = run(place, "-m", "model=broken,fm", store, "fit.steps=60")
+    after = run(place, "-m", "model=broken,fm", *more)
     assert after.returncode != 0 and "1 of the cells failed: model=broken" in after.stderr
     (broken,) = place.glob("killed/cells/broken-*")
     assert "out of paint" in json.loads((broken / "failed.json").read_text())["error"]
