@@ -39,17 +39,22 @@ def segmenter(
     def make(folder: Path) -> None:
         fit_segmenter(stages, arm, pools, seed, folder, judge)
 
+    inputs = segmenter_inputs(stages, arm, seed, judge)
+    folder = stages.built("segmenters", "segmenter", inputs, make)
+    module = build(module_of(stages.config.segmenter, judge), seed=seed)
+    return stages.to_device(load(module, folder / "last.ckpt"))
+
+
+def segmenter_inputs(stages: Stages, arm: Arm, seed: int, judge: str = "") -> dict[str, Any]:
+    """What determines the segmentation network of an arm."""
     made: dict[str, Any] = {"arm": arm.kind}
     made |= {"subjects": arm.subjects} if arm.few else {}
     made |= {"ratio": arm.ratio} if arm.ratio else {}
     made |= {"pretrain": True} if arm.pretrain else {}
     made |= {"samples": key_of(stages.sample_inputs)} if arm.kind != "real" else {}
     node = stages.config.segmenter
-    module = module_of(node, judge)
-    recipe = {"module": plain(module), "fit": recipe_of(node, arm)}
-    key = stages.inputs(config=recipe, pool=made, seed=seed)
-    folder = stages.built("segmenters", "segmenter", key, make)
-    return stages.to_device(load(build(module, seed=seed), folder / "last.ckpt"))
+    recipe = {"module": plain(module_of(node, judge)), "fit": recipe_of(node, arm)}
+    return stages.inputs(config=recipe, pool=made, seed=seed)
 
 
 def module_of(node: DictConfig, judge: str) -> DictConfig:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,10 +24,12 @@ from rich.table import Table
 from cmr_bench.cells import judges
 from cmr_bench.config import build, plain
 from cmr_bench.data.pools import content_hash
+from cmr_bench.judging import segmenter_inputs
+from cmr_bench.metrics.utility.arms import Arm, named
 from cmr_bench.preparation import data_inputs
 from cmr_bench.stages import Stages
 from cmr_bench.store import Store, key_of
-from cmr_bench.store.past import Past, flat
+from cmr_bench.store.past import Past
 
 STEPS = ("prepare", "masks", "autoencoder", "model", "samples", "segmenters", "metrics")
 
@@ -56,8 +59,9 @@ class Planner:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.past = Past(store)
+        self.planned = 0
         self._hashes: dict[Path, str] = {}
-        self._arms: dict[str, set[tuple[str, int]]] = {}
+        self._arms: dict[str, set[tuple[Arm, int]]] = {}
 
     def plan(self, stages: Stages, choices: Mapping[str, str]) -> Plan:
         """What is left of one cell; leaves the hash of the data, or what stands in for it, in `stages`."""
@@ -84,7 +88,7 @@ class Planner:
         )
         steps["model"] = self._training("model", stages.model_inputs, config) if trained else NONE
         steps["samples"] = self._samples(samples)
-        steps["segmenters"] = self._segmenters(stages, key_of(samples))
+        steps["segmenters"] = self._segmenters(stages)
         scored = {row.get("metric") for row in cell.scores()} & set(config.metric)
         share = len(scored) / max(1, len(config.metric))
         seconds = {f"metrics {cell.folder.name}": self.past.judging(choices) * (1 - share)}
@@ -122,35 +126,29 @@ class Planner:
         state = _resume(written, wanted, "image ")
         return self._step("samples", inputs, state=state, share=written / max(1, wanted))
 
-    def _segmenters(self, stages: Stages, samples: str) -> Step:
-        """Those that the metrics ask for by their `seeds` and `arms`; one trained on real images serves all cells."""
-        inputs = stages.inputs(config=plain(stages.config.segmenter))
-        common = dict(flat(inputs)).items()
-        made = {
-            (other.get("pool.arm"), other.get("seed"))
-            for other, _ in self.past.made("segmenter")
-            if other.get("pool.samples") in (samples, None) and common <= other.items()
+    def _segmenters(self, stages: Stages) -> Step:
+        """Those that the metrics ask for by their `seeds`, `arms` and `spaces`."""
+        asked = self._asked(plain(stages.config.metric))
+        wanted = {
+            key_of(inputs): inputs
+            for inputs in (segmenter_inputs(stages, arm, seed) for arm, seed in asked)
         }
-        wanted = self._asked(plain(stages.config.metric))
-        missing = {
-            f"segmenter {arm} {seed} {stages.data_hash if arm == 'real' else samples}": (
-                self.past.seconds("segmenter", inputs | {"pool": {"arm": arm}, "seed": seed})
-            )
-            for arm, seed in sorted(wanted - made)
-        }
-        if not wanted:
-            return NONE
-        return Step(_resume(len(wanted & made), len(wanted)), missing) if missing else DONE
+        made = sum(self._there("segmenter", key) for key in wanted)
+        state = _resume(made, len(wanted))
+        return self._step("segmenter", *wanted.values(), state=state) if wanted else NONE
 
-    def _asked(self, metrics: Mapping[str, Any]) -> set[tuple[str, int]]:
+    def _asked(self, metrics: Mapping[str, Any]) -> set[tuple[Arm, int]]:
         key = key_of(metrics)
         if key not in self._arms:
+            built = [build(metric) for metric in metrics.values()]
             self._arms[key] = {
                 (arm, seed)
-                for metric in map(build, metrics.values())
-                for seed in getattr(metric, "seeds", ())
-                for arm in getattr(metric, "arms", ("real",))
+                for metric in built
+                for arm in map(named, getattr(metric, "arms", ("real",)))
+                for seed in getattr(metric, "seeds", ())[: arm.fits]
             }
+            if any("cardiac" in getattr(metric, "spaces", ()) for metric in built):
+                self._arms[key].add((named("real"), 0))
         return self._arms[key]
 
 
@@ -177,7 +175,12 @@ def drawn(path: Path) -> tuple[int, int]:
 def look_ahead(config: Any, choices: Mapping[str, str], overrides: Sequence[str]) -> Planned:
     """The plan of one cell, named by how it was asked for."""
     stages = Stages(config)
-    return overrides, planner(stages.store.root).plan(stages, choices)
+    at = planner(stages.store.root)
+    plan = at.plan(stages, choices)
+    at.planned += 1
+    if sys.stderr.isatty():
+        print(f"\r{at.planned} cells planned", end="", file=sys.stderr, flush=True)
+    return overrides, plan
 
 
 @cache

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from cmr_bench.config import conf_path, plain
+from cmr_bench.config import conf_path
+from cmr_bench.judging import segmenter_inputs
+from cmr_bench.metrics.utility.arms import named
 from cmr_bench.planning import STEPS, Planner, duration, table
 from cmr_bench.preparation import prepared
 from cmr_bench.stages import Stages
@@ -66,7 +68,7 @@ def test_each_step_is_found_where_it_stands_and_timed_by_what_was_measured(root:
     made(store, "model", other.model_inputs, seconds=30.0)
     made(store, "autoencoder", cell.autoencoder_inputs, seconds=20.0)
     made(store, "samples", other.sample_inputs | {"count": 160}, seconds=10.0)
-    real = cell.inputs(config=plain(cell.config.segmenter), pool={"arm": "real"}, seed=0)
+    real = segmenter_inputs(cell, named("real"), 0)
     made(store, "segmenter", real, seconds=7.0)
     model = store.artefact("model", key_of(cell.model_inputs))
     model.mkdir(parents=True)
