@@ -18,6 +18,9 @@ Seeds = Annotated[Tensor, "(B,) int64, one seed a row"]
 LABELS = ("background", "lv", "myo", "rv")
 """Label k is LABELS[k]: 0 background, 1 LV cavity, 2 LV myocardium, 3 RV cavity."""
 
+LABEL_COLOURS = ("#141414", "#d55e00", "#009e73", "#3c9be0")
+"""Label k is shown in LABEL_COLOURS[k]."""
+
 
 @dataclass(frozen=True)
 class Pool:

@@ -1,25 +1,22 @@
 from __future__ import annotations
 
-import json
 import logging
 import os
-import struct
 import subprocess
 import sys
 import textwrap
-import time
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import offline
 import pandas as pd
 import pytest
 import torch
 
 from cmr_bench.store import Cell, Store
 from cmr_bench.tracking.mirror import effective_mode
+from cmr_bench.tracking.strips import read_strips
 from cmr_bench.tracking.tracker import Tracker
 from cmr_bench.types import Pool, Score
 
@@ -49,32 +46,6 @@ def cell(tmp_path: Path) -> Cell:
     return cell
 
 
-def records(path: Path) -> Iterator[Any]:
-    """The records of a .wandb file: a 7-byte header, then LevelDB-log blocks of 32 KiB."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    content, at, payload = path.read_bytes(), 7, b""
-    assert content[:4] == b":W&B"
-    while at + 7 <= len(content):
-        if (left := 32768 - at % 32768) < 7:
-            at += left
-            continue
-        crc, length, kind = struct.unpack_from("<IHB", content, at)
-        chunk = content[at + 7 : at + 7 + length]
-        assert zlib.crc32(bytes([kind]) + chunk) == crc
-        payload, at = payload + chunk, at + 7 + length
-        if kind in (1, 4):
-            record = Record()
-            record.ParseFromString(payload)
-            yield record
-            payload = b""
-
-
-def items(block: Any) -> dict[str, Any]:
-    pairs = ((item.key or ".".join(item.nested_key), item.value_json) for item in block)
-    return {key: json.loads(text) for key, text in pairs}
-
-
 def test_an_offline_run_is_written_whole_and_names_the_cell(cell: Cell) -> None:
     tracker = Tracker(cell, config={"model": {"steps": 20}, "seed": 3}, mode="offline")
     tracker.log_metrics({"train/loss": 0.5, "epoch": 0}, step=10)
@@ -93,25 +64,15 @@ def test_an_offline_run_is_written_whole_and_names_the_cell(cell: Cell) -> None:
     tracker.finish(0)
 
     (path,) = cell.folder.glob("wandb/offline-run-*/run-0123456789ab.wandb")
-    found: dict[str, list[Any]] = {}
-    for _ in range(100):  # the service of W&B may write the file a moment after `finish`
-        found = {}
-        for record in records(path):
-            kind = record.WhichOneof("record_type")
-            found.setdefault(kind, []).append(getattr(record, kind))
-        if "exit" in found:
-            break
-        time.sleep(0.1)
+    found = offline.read(path)
     run = found["run"][0]
     assert (run.run_id, run.run_group, run.job_type) == ("0123456789ab", "families", "cell")
     assert run.display_name == "fm-phantom-s3" and run.project == "cmr_bench"
     assert set(run.tags) == {"fm", "phantom", "strict", "demo"}
-    config = items(run.config.update) | {
-        k: v for c in found.get("config", []) for k, v in items(c.update).items()
-    }
+    config = offline.config(found)
     assert config["model"] == {"steps": 20} and config["seed"] == 3
 
-    history = [items(block.item) for block in found["history"]]
+    history = offline.history(found)
     assert [row["_step"] for row in history] == [10, 20]
     assert [row["train/loss"] for row in history] == [0.5, 0.25]
     assert history[1]["segmenter/loss"] == 1.0, history
@@ -121,7 +82,7 @@ def test_an_offline_run_is_written_whole_and_names_the_cell(cell: Cell) -> None:
     assert len(list(path.parent.glob("files/media/images/samples*.png"))) == 2
     assert len(list(path.parent.glob("files/media/images/mask/samples*.png"))) == 2
 
-    summary = {k: v for block in found["summary"] for k, v in items(block.update).items()}
+    summary = offline.summary(found)
     assert summary["fidelity/kid"] == 0.125 and summary["fidelity/kid_high"] == 0.25
     assert summary["fidelity/kid_n"] == 12 and summary["nfe"] == 50
     assert not any(key.startswith("privacy") for key in summary)
@@ -129,7 +90,9 @@ def test_an_offline_run_is_written_whole_and_names_the_cell(cell: Cell) -> None:
 
     rows = [(row["step"], row["name"], row["value"]) for row in cell.logged()]
     assert (20, "train/loss", 0.25) in rows and (5, "segmenter/loss", 1.0) in rows
-    assert len(list((cell.folder / "images").glob("samples-0000020.png"))) == 1
+    (strip,) = [s for s in read_strips(cell.folder / "images") if s.key == "samples"]
+    assert strip.step == 20 and (strip.masks == masks[:, 0]).all()
+    assert strip.images[0].min() == 0 and strip.images[1].max() == 255
 
 
 def test_lightning_writes_the_log_with_the_optimiser_step(cell: Cell) -> None:

@@ -12,10 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cmr_bench.store import atomic
-from cmr_bench.types import LABELS, Pool
-
-LABEL_COLOURS = ("#141414", "#d55e00", "#009e73", "#3c9be0")
-"""Background, LV cavity, myocardium, RV cavity."""
+from cmr_bench.types import LABEL_COLOURS, LABELS, Pool
 
 
 def grid_rows(pool: Pool, count: int) -> NDArray[np.int64]:

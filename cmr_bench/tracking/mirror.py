@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-from numpy.typing import NDArray
+from cmr_bench.tracking import runs
+from cmr_bench.tracking.runs import Grey
 
 log = logging.getLogger(__name__)
 
@@ -65,51 +65,39 @@ class Mirror:
         self._step = 0
         self._words: queue.Queue[Action | None] = queue.Queue(maxsize=10_000)
         self._writer: threading.Thread | None = None
+        self._online = False
 
     def log(self, values: Mapping[str, Any], step: int) -> None:
         row, at = dict(values), self._reach(step)
         self._say(lambda run: run.log(row, step=at))
 
-    def log_images(
-        self,
-        key: str,
-        images: NDArray[Any],
-        *,
-        masks: NDArray[Any] | None,
-        classes: Mapping[int, str],
-        step: int,
-    ) -> None:
-        """`images` (B, H, W) in [-1, 1]; `masks` (B, H, W) become layers with named classes."""
-        grey = ((images.clip(-1, 1) + 1) * 127.5).astype(np.uint8)
-        layers = None if masks is None else np.array(masks)
+    def log_images(self, key: str, images: Grey, masks: Grey | None, step: int) -> None:
         at = self._reach(step)
+        self._say(lambda run: runs.log_images(run, key, images, masks, at))
 
-        def show(run: Any) -> None:
-            import wandb
+    def log_table(self, key: str, masks: Grey, columns: Mapping[str, Grey], step: int) -> None:
+        at, shown = self._reach(step), dict(columns)
+        self._say(lambda run: runs.log_table(run, key, masks, shown, at))
 
-            pictures = []
-            for row, image in enumerate(grey):
-                if layers is None:
-                    pictures.append(wandb.Image(image))
-                    continue
-                layer = {"mask_data": layers[row], "class_labels": dict(classes)}
-                pictures.append(wandb.Image(image, masks={"structures": layer}))
-            run.log({key: pictures}, step=at)
-
-        self._say(show)
+    def log_bars(self, key: str, values: Mapping[str, float]) -> None:
+        bars, at = dict(values), self._step
+        self._say(lambda run: runs.log_bars(run, key, bars, at))
 
     def summarise(self, values: Mapping[str, Any]) -> None:
         row = dict(values)
         self._say(lambda run: run.summary.update(row))
 
-    def finish(self, exit_code: int) -> None:
+    def finish(self, exit_code: int) -> bool:
+        """End the run; whether all that was said has reached W&B itself."""
         if self._writer is not None:
             self._say(lambda run: run.finish(exit_code=exit_code))
             self._say(None)
             self._writer.join(self.patience)
             if self._writer.is_alive():
                 self._off(f"no answer in {self.patience:.0f} s")
+        arrived = self._online and self.mode != "disabled"
         self.mode = "disabled"
+        return arrived
 
     def _reach(self, step: int) -> int:
         """W&B drops a row whose step is below one that it has seen."""
@@ -144,26 +132,10 @@ class Mirror:
     def _start(self) -> Any:
         if self.mode == "online":
             try:
-                return self._init("online")
+                run = runs.open_run(self.folder, "online", self.arguments, self.patience)
             except Exception as error:
                 log.warning("W&B does not answer (%s): recording offline", type(error).__name__)
-        return self._init("offline")
-
-    def _init(self, mode: str) -> Any:
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # no network without an account
-        import wandb
-
-        wishes: dict[str, Any] = {
-            "silent": True,
-            "quiet": True,
-            "console": "off",
-            "symlink": False,
-            "init_timeout": self.patience / 2,
-            "finish_timeout": self.patience * 0.9,
-        }
-        known = {k: v for k, v in wishes.items() if k in wandb.Settings.model_fields}
-        wandb.setup(settings=wandb.Settings(silent=True, quiet=True))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        settings = wandb.Settings(**known)
-        words: dict[str, Any] = self.arguments | {"mode": mode, "dir": str(self.folder)}
-        return wandb.init(**words, settings=settings)
+            else:
+                self._online = True
+                return run
+        return runs.open_run(self.folder, "offline", self.arguments, self.patience)

@@ -1,26 +1,29 @@
-"""The record of a cell while it runs: a local log, mirrored to W&B.
-
-Documented keys of a W&B run: id = key of the cell; group = sweep; tags = model, data, protocol and
-the cell's own; history under the names that were logged, with the optimiser step as its step;
-summary under the names of the scores (`fidelity/kid`), their limits and counts beside them
-(`fidelity/kid_low`, `fidelity/kid_high`, `fidelity/kid_n`).
-"""
+"""The record of a cell while it runs: a local log, mirrored to W&B under the keys of `record`."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
-from matplotlib.image import imsave
 from numpy.typing import ArrayLike
 
-from cmr_bench.store import Cell, atomic
+from cmr_bench.store import Cell
 from cmr_bench.tracking.mirror import Mirror
-from cmr_bench.types import LABELS, Pool, Score
+from cmr_bench.tracking.record import (
+    Sent,
+    facts,
+    identity,
+    summary,
+    tables,
+    target,
+    told,
+)
+from cmr_bench.tracking.strips import Strip, grey, read_strips, write_strip
+from cmr_bench.types import Pool, Score
 
 
 class Tracker(Logger):
@@ -41,20 +44,12 @@ class Tracker(Logger):
     ) -> None:
         super().__init__()
         self.cell = cell
-        about = cell.about
-        words = [str(about.get(word) or "") for word in ("model", "data", "protocol")]
-        tags = dict.fromkeys([*words, *map(str, about.get("tags") or [])])
-        arguments = {
-            "id": about.get("key") or cell.folder.name,
-            "name": "-".join([word for word in words[:2] if word] + [f"s{about.get('seed', 0)}"]),
-            "group": about.get("sweep") or None,
-            "tags": [tag[:64] for tag in tags if tag],
-            "config": dict(config or {}),
-            "project": project,
-            "entity": entity,
-            "job_type": job_type,
-        }
+        arguments = identity(cell, config or {}, project=project, entity=entity, job_type=job_type)
+        self.target = target("online", project, entity)
         self.mirror = Mirror(cell.folder, mode=mode, arguments=arguments)
+        if self.mirror.mode == "online":
+            sent = Sent(cell)
+            sent.write(self.target, sent.read(self.target) | {"live": True})
         self._step = 0
 
     @property
@@ -84,40 +79,53 @@ class Tracker(Logger):
     def log_image(
         self, key: str, images: ArrayLike, step: int | None = None, masks: ArrayLike | None = None
     ) -> None:
-        """Images (B, 1, H, W) in [-1, 1], kept as one row in `images/<key>-<step>.png`.
+        """Images (B, 1, H, W) in [-1, 1], kept side by side in `images/<key>/<step>.png`.
 
         In W&B the masks (B, 1, H, W) lie over them as a layer that can be switched.
         """
+        self._show(key, images, step, masks)
+
+    def _show(
+        self, key: str, images: ArrayLike, step: int | None, masks: ArrayLike | None
+    ) -> Strip:
         self._step = self._step if step is None else int(step)
-        planes = np.asarray(images, dtype=np.float32).reshape(-1, *np.shape(images)[-2:])
-        labels = None if masks is None else np.asarray(masks).reshape(planes.shape)
-        path = self.cell.folder / "images" / f"{key.replace('/', '-')}-{self._step:07d}.png"
-        with atomic(path) as temporary:
-            imsave(temporary, np.concatenate(list(planes), axis=1), vmin=-1, vmax=1, cmap="gray")
-        classes = dict(enumerate(LABELS))
-        self.mirror.log_images(key, planes, masks=labels, classes=classes, step=self._step)
+        planes = grey(images).reshape(-1, *np.shape(images)[-2:])
+        labels = None if masks is None else np.asarray(masks, dtype=np.uint8).reshape(planes.shape)
+        strip = Strip(key, self._step, planes, labels)
+        write_strip(self.cell.folder / "images", strip)
+        self.mirror.log_images(key, planes, labels, self._step)
+        return strip
 
     @rank_zero_only
     def log_grid(self, key: str, *pools: Pool, step: int | None = None, count: int = 8) -> None:
-        """Slices at equal distances through pools whose rows belong together, with their masks."""
+        """Slices at equal distances through pools whose rows belong together, with their masks.
+
+        Of several pools W&B also gets a table with one row a slice.
+        """
+        strips = []
         for pool in pools:
             rows = np.linspace(0, len(pool) - 1, min(count, len(pool))).round().astype(int)
             part = pool.take(rows)
-            self.log_image(f"{key}/{pool.name}", part.images, step, part.masks)
+            strips.append(self._show(f"{key}/{pool.name}", part.images, step, part.masks))
+        for (name, at), (masks, images) in tables(strips).items():
+            self.mirror.log_table(name, masks, images, at)
 
     @rank_zero_only
     def summarise(self, scores: Iterable[Score], **values: float | str) -> None:
-        """The scores of the finished model in the W&B summary, and any further single values."""
-        summary: dict[str, Any] = dict(values)
-        for score in scores:
-            if not math.isfinite(score.value):
-                continue
-            limits = {"low": score.low, "high": score.high, "n": score.n}
-            summary[score.name] = score.value
-            summary |= {f"{score.name}_{k}": v for k, v in limits.items() if math.isfinite(v)}
-        self.mirror.summarise(summary)
+        """The scores of the finished model in the W&B summary, and any further single values.
+
+        The axes of a triangle (`triangle/<axis>`) also become bars.
+        """
+        bars = {k.split("/")[1]: float(v) for k, v in values.items() if k.startswith("triangle/")}
+        self.mirror.summarise(values | summary(map(asdict, scores)))
+        if bars:
+            self.mirror.log_bars("triangle", bars)
 
     @rank_zero_only
     def finish(self, exit_code: int = 0) -> None:
         """End the W&B run; Lightning's `finalize` does not, since a cell goes on after `fit`."""
-        self.mirror.finish(exit_code)
+        self.mirror.summarise(facts(self.cell))
+        if self.mirror.finish(exit_code) and exit_code == 0:
+            steps = (row["step"] for row in self.cell.logged())
+            strips = read_strips(self.cell.folder / "images")
+            Sent(self.cell).write(self.target, told(self.cell, steps, strips))
