@@ -13,10 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from cmr_bench.config import build, plain
 from cmr_bench.evaluation import judge
+from cmr_bench.instruments import instruments
 from cmr_bench.judging import axes, evidence_of
 from cmr_bench.models.diffusion import Diffusion
 from cmr_bench.reporting import triangle
 from cmr_bench.reporting.grids import save_grid
+from cmr_bench.reporting.verdicts import struck
 from cmr_bench.stages import Stages
 from cmr_bench.store import Cell, append_jsonl, atomic, environment, key_of, read_jsonl
 from cmr_bench.tracking.tracker import Tracker
@@ -96,11 +98,11 @@ def work(cell: Cell, stages: Stages, tracker: Tracker) -> None:
         for title, table in evidence.tables.items():
             with atomic(cell.folder / f"{title}.csv") as temporary:
                 table.to_csv(temporary, index=False)
-        cell.add_scores(
-            scores, metric=name, seconds=seconds
-        )  # last: a metric that is there is whole
+        # Scores come last: a metric that has them is whole.
+        cell.add_scores(scores, metric=name, seconds=seconds)
         tracker.summarise(scores)
-    spans = triangle({row["name"]: row for row in cell.scores()})
+    cell.write("instruments.json", tested := instruments(stages, encode))
+    spans = triangle({row["name"]: row for row in struck(cell.scores(), tested)})
     tracker.summarise([], **{f"triangle/{axis}": span.value for axis, span in spans.items()})
     cell.write("environment.json", environment(data_hash=stages.data_hash, seconds=stages.seconds))
 

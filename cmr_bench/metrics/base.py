@@ -19,7 +19,8 @@ class Metric(ABC):
     `orders` are chains of controls (files of conf/model/control) from best to worst that the score
     must keep on any data, for example (("heldout", "blurred", "painter", "noise"),); every report
     holds the metric against them. `blind_to` are the controls that it cannot see: a fidelity metric
-    takes copies for perfect images.
+    takes copies for perfect images. `catches` are controls that a privacy score must tell from its
+    reference, `spares` are those that it must not accuse.
     """
 
     axis: ClassVar[str]
@@ -29,6 +30,8 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool]
     orders: ClassVar[tuple[tuple[str, ...], ...]] = ()
     blind_to: ClassVar[tuple[str, ...]] = ()
+    catches: ClassVar[tuple[str, ...]] = ()
+    spares: ClassVar[tuple[str, ...]] = ()
 
     def skip(self, evidence: Evidence) -> str | None:
         """Why the question cannot be answered, in one line; None if it can."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
@@ -76,6 +77,19 @@ class Evidence:
         self._device = torch.device(device)
         self.tables: dict[str, pd.DataFrame] = {}
         self._memo: dict[Hashable, object] = {}
+
+    def about(self, model: object, synthetic: Pool) -> Evidence:
+        """The same evidence about another model; what is known of the real pools is kept."""
+        other = copy(self)
+        other.pools, other.model = {**self.pools, "synthetic": synthetic}, model
+        kept = ("features", *self._makers)
+        other._memo = {
+            key: value
+            for key, value in self._memo.items()
+            if isinstance(key, tuple)
+            and (key[0] == "encoder" or (key[0] in kept and key[1] != "synthetic"))
+        }
+        return other
 
     def lacks(self, pools: Sequence[str], needs: Sequence[str] = ()) -> str | None:
         """Why a metric with these needs cannot answer, in one line; None if it can."""

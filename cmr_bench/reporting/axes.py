@@ -35,8 +35,10 @@ def triangle(rows: Rows) -> dict[str, Span]:
       data
 
     Limits are those of the same expression at the limits of the scores. This is a view of the
-    table, not a ranking: equal values may stand for different faults.
+    table, not a ranking: equal values may stand for different faults. Scores that are unfit on the
+    data count as not computed.
     """
+    rows = {name: row for name, row in rows.items() if not row.get("unfit")}
     candidates: dict[str, list[Span]] = {
         "fidelity": [_share(rows, "fidelity/adherence"), _share(rows, "fidelity/coverage")],
         "utility": [_share(rows, "utility/dice_ratio", of=1.0)],

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from cmr_bench.store import Cell, Status, Store, key_of
+from cmr_bench.reporting.verdicts import struck
+from cmr_bench.store import Cell, Status, Store, key_of, read_json
 
 CHOICES = ("data", "mask", "protocol", "metric")
 """What cell.json says about a cell beside its model."""
@@ -71,7 +72,8 @@ def _entry(cell: Cell) -> Entry:
     about = cell.about
     config = dict(_flat(_config(cell)))
     settings = {word: about.get(word) for word in CHOICES} | config if config else {}
-    return Entry(cell, about, cell.environment, cell.status, cell.scores(), settings)
+    scores = struck(cell.scores(), read_json(cell.folder / "instruments.json"))
+    return Entry(cell, about, cell.environment, cell.status, scores, settings)
 
 
 def _config(cell: Cell) -> dict[str, Any]:

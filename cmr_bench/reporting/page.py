@@ -34,8 +34,10 @@ from cmr_bench.reporting.tables import (
     label,
     number,
 )
+from cmr_bench.reporting.verdicts import Verdict, verdicts
+from cmr_bench.store import read_json
 
-STAGES = ("prepare", "masks", "autoencoder", "fit", "sample", "segmenters", "score")
+STAGES = ("prepare", "masks", "autoencoder", "fit", "sample", "segmenters", "instruments", "score")
 
 
 def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
@@ -64,6 +66,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
         triangle=_picture(triangle_plot(drawn, palette)) if models else None,
         trade_off=_picture(trade_off_plot(drawn, palette, controls)) if len(models) > 1 else None,
         curves=_picture(curves) if curves else None,
+        instruments=instruments_of(found),
         learning=_picture(learning) if learning else None,
         attacks=_picture(attacks) if attacks else None,
         grids=_grids(found),
@@ -139,6 +142,7 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
                     "n": counts(part),
                     "unit": first["unit"] or "",
                     "reason": _shared_reason(part),
+                    "unfit": next(filter(None, part["unfit"]), ""),
                     "values": {row["group"]: _value(row, digits) for _, row in part.iterrows()},
                 }
             )
@@ -162,7 +166,14 @@ def _value(row: pd.Series[Any], digits: int) -> dict[str, Any]:
         "seeds": "" if smallest == largest else f"seeds {smallest} to {largest}",
         "best": bool(row["best"]),
         "reason": row["reason"],
+        "unfit": row["unfit"],
     }
+
+
+def instruments_of(found: Sequence[Entry]) -> list[Verdict]:
+    """The verdicts on all metrics of all cells; cells on the same data share them."""
+    records = (read_json(e.cell.folder / "instruments.json") for e in found)
+    return list(dict.fromkeys(verdict for record in records for verdict in verdicts(record)))
 
 
 def _grids(found: Sequence[Entry], most: int = 12) -> list[tuple[str, str]]:
@@ -201,8 +212,6 @@ def _cell(entry: Entry) -> dict[str, Any]:
 
 
 def _log(entry: Entry) -> str:
-    from cmr_bench.store import read_json
-
     return str(read_json(entry.cell.folder / "failed.json").get("log", ""))
 
 

@@ -20,7 +20,7 @@ AXES = ("fidelity", "utility", "privacy")
 ARROWS = {"higher": "↑", "lower": "↓"}
 COLUMNS = (
     "axis name group control value low high smallest largest seeds n unit better "
-    "reference reference_name reason void best"
+    "reference reference_name reason void unfit best"
 ).split()
 DETAIL = (
     r"_(?:lv|myo|rv)$|/(?:both|real|external_real)_|/(?:external_)?(?:few|strong|pretrained|both\d)"
@@ -76,6 +76,7 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.astype(dict.fromkeys(numbers, float))
     frame["finite"] = np.isfinite(frame["value"])
     frame["void"] = frame["extra"].map(_void) if "extra" in frame else ""
+    frame["unfit"] = frame["unfit"].fillna("") if "unfit" in frame else ""
     there = frame[frame["finite"]].groupby(keys, sort=False)
     kept = ["axis", "control", "unit", "better", "reference_name", "reason", "finite"]
     last = frame.sort_values("finite", kind="stable").groupby(keys, sort=False).tail(1)
@@ -87,7 +88,8 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     table["reference"] = there["reference"].mean()
     for column, counted in (("seeds", there.size()), ("n", there["n"].min())):
         table[column] = counted.reindex(order).fillna(0).astype(int)
-    table["void"] = there["void"].max().reindex(order).fillna("")
+    for mark in ("void", "unfit"):
+        table[mark] = there[mark].max().reindex(order).fillna("")
     reasons = table["reason"].fillna("").replace("", "no finite value")
     table["reason"] = reasons.where(~table["finite"], "")
     return table.reset_index()
@@ -101,7 +103,11 @@ def _void(extra: Any) -> str:
 def _winner(part: pd.DataFrame) -> Any:
     """The model whose interval lies on the better side of all others'; controls do not compete."""
     rivals = part[~part["control"].astype(bool) & np.isfinite(part["value"].astype(float))]
-    if len(rivals) < 2 or rivals["better"].iloc[0] not in ARROWS or (rivals["void"] != "").any():
+    if (
+        len(rivals) < 2
+        or rivals["better"].iloc[0] not in ARROWS
+        or (rivals[["void", "unfit"]] != "").any(axis=None)
+    ):
         return None
     if not np.isfinite(rivals[["low", "high"]].astype(float)).all(axis=None):
         return None
@@ -160,6 +166,8 @@ def terminal(table: pd.DataFrame, *, width: int = 100, columns: int = 3) -> str:
         console.print(f"– {name}: {reason}")
     for reason in dict.fromkeys(main.loc[main["void"] != "", "void"]):
         console.print(f"void: {reason}")
+    for name, reason in zip(*_unfit(main), strict=True):
+        console.print(f"✗ {name}: {reason}")
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 
@@ -185,6 +193,12 @@ def _headlines(table: pd.DataFrame) -> Table:
     for group, texts in rows.items():
         view.add_row(group, *texts)
     return view
+
+
+def _unfit(table: pd.DataFrame) -> tuple[Any, Any]:
+    """Names of the scores that are struck out, and why."""
+    found = table[table["unfit"] != ""].drop_duplicates(["name", "unfit"])
+    return found["name"], found["unfit"]
 
 
 def _block(main: pd.DataFrame, groups: Sequence[str]) -> Table:
@@ -217,4 +231,5 @@ def _cell(row: pd.Series[Any], digits: int) -> str:
     text = number(row["value"], digits)
     if math.isfinite(row["low"]) and math.isfinite(row["high"]):
         text += f" [{number(row['low'], digits)}, {number(row['high'], digits)}]"
-    return text + " *" * bool(row["best"]) + " void" * bool(row["void"])
+    marks = " *" * bool(row["best"]) + " void" * bool(row["void"]) + " ✗" * bool(row["unfit"])
+    return text + marks

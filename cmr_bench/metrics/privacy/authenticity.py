@@ -30,6 +30,8 @@ class Authenticity(Metric):
     names = ("privacy/authenticity",)
     pools = ("train", "test", "synthetic")
     higher_is_better = True
+    catches = ("copy", "copy_noise")
+    spares = ("heldout",)
 
     def __init__(self, space: str = "features") -> None:
         self.space = space
@@ -45,6 +47,7 @@ class Authenticity(Metric):
             authentic(evidence.vectors(self.space, *names), train, apart).double()
             for names in (("synthetic",), evidence.held_out)
         )
+        usual = row_mean(real, evidence.subjects(*evidence.held_out), seed=evidence.seed)
         return [
             score(
                 "privacy/authenticity",
@@ -52,8 +55,12 @@ class Authenticity(Metric):
                 n=len(found),
                 unit="images",
                 better="higher",
-                reference=float(real.mean()),
+                reference=usual.value,
                 reference_name="held-out subjects",
-                extra={"space": self.space},
+                extra={
+                    "space": self.space,
+                    "reference_low": usual.low,
+                    "reference_high": usual.high,
+                },
             )
         ]

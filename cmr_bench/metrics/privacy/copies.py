@@ -42,6 +42,8 @@ class Copies(Metric):
     names = ("privacy/copy_rate", "privacy/nn_ratio", "privacy/copied_subjects")
     pools = ("train", "test", "synthetic")
     higher_is_better = False
+    catches = ("copy", "copy_noise")
+    spares = ("heldout",)
 
     def __init__(self, fpr: float = 0.05, spaces: Sequence[str] = ("pixels", "features")) -> None:
         self.fpr = fpr

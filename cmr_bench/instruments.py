@@ -1,0 +1,120 @@
+"""The instruments are tested: what every metric that needs no training says about generators whose answer is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+
+from cmr_bench.config import build, conf_path, plain
+from cmr_bench.evaluation import judge
+from cmr_bench.judging import device_of, spaces
+from cmr_bench.metrics.base import Metric
+from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.seeds import mix, numpy_rng
+from cmr_bench.stages import Stages
+from cmr_bench.store import read_json, write_json
+from cmr_bench.synthesis import join
+from cmr_bench.types import Pool
+
+SLICES = {"train": 480, "val": 120, "test": 120}
+"""Slices of each pool, spread over all subjects: enough for a verdict, quick to judge."""
+
+
+def instruments(stages: Stages, encode: Any) -> dict[str, Any]:
+    """`metrics` (what each must tell) and `answers` (one row a score and control), shared by all cells on the data."""
+    config = stages.config
+    metrics = {
+        name: metric for name, node in config.metric.items() if tested(metric := build(node))
+    }
+
+    def make(folder: Path) -> None:
+        pools = control_pools(stages.pools)
+        evidence = Evidence(
+            {name: pools[name] for name in ("train", "test")},
+            encode=encode,
+            spaces=spaces(stages),
+            seed=config.seed,
+            device=device_of(encode),
+        )
+        found = [*answers(metrics, pools, evidence)]
+        write_json(folder / "instruments.json", {"metrics": musts(metrics), "answers": found})
+
+    inputs = stages.inputs(
+        metrics={name: plain(config.metric[name]) for name in metrics},
+        musts=musts(metrics),
+        encoder=plain(config.encoder),
+        segmenter=plain(config.segmenter),
+        slices=SLICES,
+        seed=config.seed,
+    )
+    folder = stages.built("instruments", "instruments", inputs, make)
+    return read_json(folder / "instruments.json")
+
+
+def tested(metric: Metric) -> bool:
+    """Whether controls have a known answer to the metric, without a network trained for it."""
+    return bool(controls_of(metric)) and "segment" not in metric.needs
+
+
+def controls_of(metric: Metric) -> tuple[str, ...]:
+    """The controls that the metric must rank, catch or spare."""
+    named = (*(one for order in metric.orders for one in order), *metric.catches, *metric.spares)
+    return tuple(dict.fromkeys(named))
+
+
+def musts(metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    keys = ("names", "orders", "catches", "spares", "blind_to")
+    return {name: {key: getattr(metric, key) for key in keys} for name, metric in metrics.items()}
+
+
+def control_pools(pools: Mapping[str, Pool]) -> dict[str, Pool]:
+    """train, test and val, the last two being halves of the held-out subjects.
+
+    One half plays test and sets thresholds, the other plays val, which feeds the controls and gives
+    them their masks: real images of it that pretend to be synthetic are unknown to the thresholds.
+    """
+    held_out = join("held out", *(pools[name] for name in ("val", "test") if len(pools[name])))
+    names = numpy_rng("instruments").permutation(np.unique(held_out.subjects))
+    if len(names) < 2:
+        raise ValueError("instruments need two held-out subjects: give more to val or test")
+    first = np.isin(held_out.subjects, names[: len(names) // 2])
+    parts = {
+        "train": pools["train"],
+        "val": held_out.take(np.flatnonzero(first)),
+        "test": held_out.take(np.flatnonzero(~first)),
+    }
+    return {name: replace(part.spread(SLICES[name]), name=name) for name, part in parts.items()}
+
+
+def answers(
+    metrics: Mapping[str, Metric], pools: Mapping[str, Pool], evidence: Evidence
+) -> Iterator[dict[str, Any]]:
+    """One row a score and control; a control that these data cannot give says why."""
+    asked = {control: None for metric in metrics.values() for control in controls_of(metric)}
+    for control in asked:
+        mine = {name: m for name, m in metrics.items() if control in controls_of(m)}
+        try:
+            model = build(
+                OmegaConf.load(Path(conf_path(), f"model/control/{control}.yaml")), pools=pools
+            )
+        except ValueError as error:
+            found = iter([(name, m.blank(str(error)), 0.0) for name, m in mine.items()])
+        else:
+            evidence = evidence.about(model, pretended(model, control, pools["val"]))
+            found = judge(evidence, mine)
+        for name, scores, _ in found:
+            yield from ({"control": control, "metric": name, **asdict(s)} for s in scores)
+
+
+def pretended(model: Any, control: str, donors: Pool) -> Pool:
+    """What the control draws for the donors' masks, each image a subject of its own."""
+    seeds = torch.tensor([mix("instruments", control, i) for i in range(len(donors))])
+    table = donors.table.assign(subject=[f"synthetic-{i:05d}" for i in range(len(donors))])
+    images = model.sample(donors.masks, seeds=seeds)
+    return replace(donors, name="synthetic", images=images, table=table)

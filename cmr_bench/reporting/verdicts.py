@@ -1,0 +1,144 @@
+"""Is a metric fit for these data? Its answers about controls, held against what they must be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
+
+Row = Mapping[str, Any]
+State = Literal["holds", "unresolved", "unfit"]
+
+
+class Verdict(NamedTuple):
+    """One question put to one score; `strikes` are the scores that fall with it where it is unfit."""
+
+    score: str
+    question: str
+    answers: str
+    state: State
+    reason: str
+    strikes: tuple[str, ...]
+
+
+def verdicts(record: Mapping[str, Any]) -> list[Verdict]:
+    """One verdict for each order of controls, each control to catch and each to spare, of each metric.
+
+    `record` is the content of instruments.json. An order holds if the values are monotone and the
+    intervals of its two ends lie apart; if these overlap it is unresolved, and any reversal of
+    neighbours makes the metric unfit. A control is caught if its interval lies beyond the reference
+    and the interval of the reference, unresolved if its value alone does, and missed (unfit)
+    otherwise; one to spare must not lie beyond them with its whole interval. Questions about
+    controls that could not be answered are left out.
+    """
+    answers = record.get("answers", [])
+    found: list[Verdict] = []
+    for name, metric in record.get("metrics", {}).items():
+        mine = [row for row in answers if row["metric"] == name]
+        for suffix in _suffixes(metric["names"], mine):
+            by_control = {r["control"]: r for r in mine if r["name"] == metric["names"][0] + suffix}
+            known = {c: r for c, r in by_control.items() if _number(r.get("value")) is not None}
+            strikes = tuple(one + suffix for one in metric["names"])
+            for question, text, state, reason in _asked(metric, known):
+                found.append(Verdict(strikes[0], question, text, state, reason, strikes))
+    return found
+
+
+def struck(scores: Sequence[Row], record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The scores with `unfit`: why a score is no evidence on these data, empty where it is."""
+    why: dict[str, list[str]] = {}
+    for verdict in verdicts(record):
+        if verdict.state == "unfit":
+            for name in verdict.strikes:
+                why.setdefault(name, []).append(verdict.reason)
+    return [
+        {**row, "unfit": f"unfit here: {'; '.join(reasons)}" if reasons else ""}
+        for row in scores
+        for reasons in [why.get(row["name"])]
+    ]
+
+
+def _suffixes(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """ "" and "_<space>" for each further space in which the first score was given."""
+    given = dict.fromkeys(row["name"] for row in rows)
+    return [
+        name.removeprefix(names[0])
+        for name in given
+        if name.startswith(names[0]) and not name.startswith(tuple(names[1:]))
+    ]
+
+
+def _asked(
+    metric: Mapping[str, Any], known: Mapping[str, Row]
+) -> Iterator[tuple[str, str, State, str]]:
+    for order in metric.get("orders", []):
+        chain = [control for control in order if control in known]
+        if len(chain) > 1:
+            state, reason = order_verdict([known[c] for c in chain])
+            yield f"rank {' > '.join(chain)}", _values([known[c] for c in chain]), state, reason
+    for control in metric.get("catches", []):
+        if control in known:
+            state, reason = caught(known[control])
+            yield f"catch {control}", _against(known[control]), state, reason
+    for control in metric.get("spares", []):
+        if control in known:
+            state, reason = spared(known[control])
+            yield f"spare {control}", _against(known[control]), state, reason
+
+
+def order_verdict(chain: Sequence[Row]) -> tuple[State, str]:
+    """Of answers about controls from best to worst."""
+    for better, worse in pairwise(chain):
+        if _badness(worse, worse["value"]) < _badness(better, better["value"]):
+            return "unfit", f"{worse['control']} scores better than {better['control']}"
+    first, last = _ends(chain[0])[1], _ends(chain[-1])[0]
+    return ("holds", "") if last > first else ("unresolved", "")
+
+
+def caught(row: Row) -> tuple[State, str]:
+    usual = _usual(row)
+    if _ends(row)[0] > usual:
+        return "holds", ""
+    if _badness(row, row["value"]) > usual:
+        return "unresolved", ""
+    return "unfit", f"misses control {row['control']}"
+
+
+def spared(row: Row) -> tuple[State, str]:
+    if _ends(row)[0] > _usual(row):
+        return "unfit", f"accuses control {row['control']}"
+    return "holds", ""
+
+
+def _badness(row: Row, value: float) -> float:
+    return -value if row.get("better") == "higher" else value
+
+
+def _ends(row: Row) -> tuple[float, float]:
+    """The better and the worse end of the interval as badness; the value where there is none."""
+    limits = [_number(row.get(key)) for key in ("low", "high")]
+    ends = [_badness(row, row["value"] if limit is None else limit) for limit in limits]
+    return min(ends), max(ends)
+
+
+def _usual(row: Row) -> float:
+    """The worst that real data may score in the same place, as badness."""
+    extra = row.get("extra") or {}
+    places = (row.get("reference"), extra.get("reference_low"), extra.get("reference_high"))
+    found = [_badness(row, place) for place in map(_number, places) if place is not None]
+    return max(found, default=math.inf)
+
+
+def _values(chain: Sequence[Row]) -> str:
+    return ", ".join(f"{row['value']:.3g}" for row in chain)
+
+
+def _against(row: Row) -> str:
+    reference = _number(row.get("reference"))
+    return f"{row['value']:.3g}" + (f" (real {reference:.3g})" if reference is not None else "")
+
+
+def _number(value: Any) -> float | None:
+    """A finite number; None for what JSON or a blank score left out."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -1,0 +1,97 @@
+"""A metric is fit where its answers about controls are those that it must give."""
+
+from __future__ import annotations
+
+import pytest
+
+from cmr_bench.reporting.axes import triangle
+from cmr_bench.reporting.cells import entries
+from cmr_bench.reporting.page import page
+from cmr_bench.reporting.tables import compare, terminal
+from cmr_bench.reporting.verdicts import struck, verdicts
+from cmr_bench.store import Store
+from cmr_bench.types import Score
+
+KID = {"names": ["fidelity/kid"], "orders": [["heldout", "painter", "noise"]]}
+COPIES = {"names": ["privacy/copy_rate", "privacy/nn_ratio"], "catches": ["copy"], "spares": ["heldout"]}  # fmt: skip
+
+
+def answer(control, value, half=0.05, *, name="fidelity/kid", better="lower", reference=None, **extra):  # fmt: skip
+    row = {"control": control, "metric": "m", "name": name, "value": value, "better": better}
+    return row | {"low": value - half, "high": value + half, "reference": reference, "extra": extra}
+
+
+def record(metric, *answers):
+    return {"metrics": {"m": metric}, "answers": list(answers)}
+
+
+def states(*args):
+    return [verdict.state for verdict in verdicts(record(*args))]
+
+
+def kid(*values, **more):
+    return [answer(c, v, **more) for c, v in zip(("heldout", "painter", "noise"), values, strict=True)]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "state"),
+    [((0.1, 0.5, 0.9), "holds"), ((0.1, 0.9, 0.5), "unfit"), ((0.1, 0.12, 0.15), "unresolved")],
+)
+def test_an_order_holds_if_it_is_monotone_and_its_ends_lie_apart(values, state):
+    assert states(KID, *kid(*values)) == [state]
+    turned = [1 - value for value in values]
+    assert states(KID, *kid(*turned, better="higher")) == [state]
+
+
+def test_a_reversal_names_the_controls():
+    (verdict,) = verdicts(record(KID, *kid(0.1, 0.9, 0.5)))
+    assert verdict.reason == "noise scores better than painter"
+
+
+def copies(name="privacy/copy_rate", *, copy, heldout, half=0.02, high=0.1):
+    more = {"name": name, "reference": 0.05, "reference_low": 0.0, "reference_high": high}
+    return answer("copy", copy, half, **more), answer("heldout", heldout, half, **more)
+
+
+@pytest.mark.parametrize(
+    ("copy", "heldout", "expected"),
+    [
+        (1.0, 0.06, ["holds", "holds"]),
+        (0.05, 0.06, ["unfit", "holds"]),
+        (0.11, 0.06, ["unresolved", "holds"]),
+        (1.0, 0.11, ["holds", "holds"]),  # its lower limit is within what real subjects score
+        (1.0, 0.3, ["holds", "unfit"]),
+    ],
+)
+def test_copies_are_caught_and_held_out_subjects_are_spared(copy, heldout, expected):
+    assert states(COPIES, *copies(copy=copy, heldout=heldout)) == expected
+
+
+def test_each_space_has_a_verdict_of_its_own_and_strikes_its_own_scores():
+    rows = [*copies(copy=1.0, heldout=0.0), *copies("privacy/copy_rate_features", copy=0.0, heldout=0.0)]  # fmt: skip
+    scores = [{"name": f"privacy/{n}"} for n in ("copy_rate", "nn_ratio", "copy_rate_features", "nn_ratio_features")]  # fmt: skip
+    unfit = [row["unfit"] for row in struck(scores, record(COPIES, *rows))]
+    assert unfit == ["", "", *["unfit here: misses control copy"] * 2]
+
+
+def test_what_controls_could_not_answer_is_no_verdict():
+    blank = answer("noise", 0.0) | {"value": None}
+    assert states(KID, answer("heldout", 0.1), blank) == []
+    assert verdicts({}) == [] and struck([{"name": "a"}], {}) == [{"name": "a", "unfit": ""}]
+
+
+def test_unfit_scores_are_struck_everywhere_and_leave_the_triangle(tmp_path):
+    for model in ("ddpm", "fm"):
+        cell = Store(tmp_path).cell(model, "0" * 12)
+        cell.write("cell.json", {"model": model, "seed": 0, "data": "phantom"})
+        cell.add_scores([Score("privacy/copy_rate", 0.9, 0.8, 1.0, n=9, better="lower"), Score("privacy/mia_auc", 0.5, 0.4, 0.6, n=9)], metric="m")  # fmt: skip
+        cell.write("instruments.json", record(COPIES, *copies(copy=0.0, heldout=0.0)))
+    found = entries(tmp_path)
+    table = compare(found)
+    reason = "unfit here: misses control copy"
+    assert list(table["unfit"]) == [reason, reason, "", ""]
+    text = terminal(table)
+    assert text.count("✗ privacy/copy_rate: " + reason) == 1 and text.count("] ✗") == 2
+    html = page(found, table)
+    assert html.count(reason) == 1 and 'class="unfit">0.9' in html and "misses control copy" in html
+    assert triangle({row["name"]: row for row in found[0].scores})["privacy"].value == 1.0
