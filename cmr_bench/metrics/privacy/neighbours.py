@@ -1,4 +1,8 @@
-"""Nearest images of another pool, with subjects told apart."""
+"""Nearest images of another pool, with subjects told apart: exact, in bounded memory.
+
+A float32 product of matrices finds every row that can be the nearest; those few are compared in
+float64, so that the answer is that of float64 brute force.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-CHUNK = 256
+BLOCK = 2**23
+"""Elements of a block of rough distances: 32 MiB."""
+
+PAIRS = 2**21
+"""Elements of the vectors that are compared in float64 at a time: 16 MiB."""
+
+SURE = 8.0
 
 
 class Neighbours(NamedTuple):
@@ -32,38 +42,67 @@ def neighbours(queries: Tensor, gallery: Tensor, subjects: ArrayLike) -> Neighbo
     if len(names) < 2:
         raise ValueError("neighbours need training images of two subjects at least")
     first, subject, second = [], [], []
-    for distances in _by_subject(queries, gallery, group, len(names)):
-        two = distances.topk(2, dim=1, largest=False)
-        first.append(two.values[:, 0])
-        second.append(two.values[:, 1])
-        subject.append(two.indices[:, 0])
+    for vectors, rough, slack in _blocks(queries, gallery):
+        distance, row = _nearest(vectors, gallery, rough, slack)
+        own = group[row]
+        rough[group[None] == own[:, None]] = float("inf")
+        first.append(distance)
+        subject.append(own)
+        second.append(_nearest(vectors, gallery, rough, slack)[0])
     return Neighbours(torch.cat(first), torch.cat(subject), torch.cat(second), names)
 
 
 def other_subject(gallery: Tensor, subjects: ArrayLike) -> Tensor:
     """(M,) distance of each gallery image to the nearest image of another subject."""
-    names, group = _groups(subjects)
-    parts = []
-    for own, distances in zip(
-        group.split(CHUNK), _by_subject(gallery, gallery, group, len(names)), strict=True
-    ):
-        parts.append(distances.scatter(1, own[:, None], float("inf")).amin(1))
+    _, group = _groups(subjects)
+    parts, start = [], 0
+    for vectors, rough, slack in _blocks(gallery, gallery):
+        own = group[start : start + len(vectors)]
+        rough[group[None] == own[:, None]] = float("inf")
+        parts.append(_nearest(vectors, gallery, rough, slack)[0])
+        start += len(vectors)
     return torch.cat(parts)
 
 
 def nearest_row(queries: Tensor, gallery: Tensor) -> Tensor:
-    """(N,) row of the nearest gallery image."""
-    parts = queries.double().split(CHUNK)
-    return torch.cat([torch.cdist(part, gallery.double()).argmin(1) for part in parts])
+    """(N,) row of the nearest gallery image, the first of equals."""
+    return torch.cat([_nearest(q, gallery, *more)[1] for q, *more in _blocks(queries, gallery)])
 
 
-def _by_subject(queries: Tensor, gallery: Tensor, group: Tensor, subjects: int) -> Iterator[Tensor]:
-    """Chunks (b, subjects) of the distance to each subject's nearest image."""
-    gallery = gallery.double()
-    for part in queries.double().split(CHUNK):
-        nearest = torch.full((len(part), subjects), float("inf"), dtype=torch.float64)
-        distances = torch.cdist(part, gallery)
-        yield nearest.scatter_reduce(1, group.expand(len(part), -1), distances, "amin")
+def _blocks(queries: Tensor, gallery: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """(queries (b, d), rough |g|^2 - 2 q.g (b, M) in float32, by how much it may be off (b,)).
+
+    Vectors are centred first. The sum of d rounded products is off by at most sqrt(d) u |q| |g|
+    times a small factor but for a chance that falls exponentially in its square (Higham & Mary
+    2019, theorem 3.1); the factor is SURE.
+    """
+    centre = gallery.mean(0)
+    centred = (gallery - centre).float()
+    squares = centred.square().sum(1)
+    longest = squares.max().sqrt()
+    unit = SURE * gallery.shape[1] ** 0.5 * torch.finfo(torch.float32).eps / 2
+    for vectors in queries.split(max(1, BLOCK // len(gallery))):
+        q = (vectors - centre).float()
+        rough = torch.addmm(squares, q, centred.T, alpha=-2)
+        yield vectors, rough, unit * longest * (2 * q.norm(dim=1) + longest)
+
+
+def _nearest(
+    queries: Tensor, gallery: Tensor, rough: Tensor, slack: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(distance in float64, first row that has it) among rows whose rough distance is finite."""
+    limit = (rough.amin(1) + 2 * slack).clamp(max=torch.finfo(rough.dtype).max)
+    query, row = (rough <= limit[:, None]).nonzero(as_tuple=True)
+    size = max(1, PAIRS // gallery.shape[1])
+    parts = [
+        (queries[a].double() - gallery[b].double()).norm(dim=1)
+        for a, b in zip(query.split(size), row.split(size), strict=True)
+    ]
+    exact = torch.cat(parts)
+    best = exact.new_full((len(queries),), float("inf")).scatter_reduce(0, query, exact, "amin")
+    at = exact == best[query]
+    last = row.new_full((len(queries),), len(gallery) - 1)
+    return best, last.scatter_reduce(0, query[at], row[at], "amin")
 
 
 def _groups(subjects: ArrayLike) -> tuple[NDArray[np.str_], Tensor]:
