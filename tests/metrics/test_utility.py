@@ -93,6 +93,22 @@ def test_arms_of_a_plan_are_scored_and_described(judge):
     assert found["utility/dice_lv"].value > found["utility/iou_lv"].value
 
 
+def test_an_arm_of_fewer_fits_is_compared_at_its_own_seeds(judge):
+    def segment(arm, seed, pool):
+        return pool.masks.roll(seed, dims=-1)
+
+    found = named(
+        judge(segment=segment), arms=["real", "synthetic", Arm("same", fits=1)], seeds=[0, 1, 2]
+    )
+    gap = found["utility/same_dice_gap"]
+    assert (gap.value, gap.low, gap.high) == (0, 0, 0)
+    assert found["utility/same_dice_ratio"].value == 1
+    for what in ("dice", "asd_lv", "ef_error_rv"):
+        score = found[f"utility/same_{what}"]
+        assert score.reference == score.value, what
+    assert found["utility/real_dice"].value < found["utility/same_dice"].value
+
+
 def test_p_values_are_corrected_for_all_comparisons(judge, test):
     external = replace(test, name="external", labels=(1,))
     found = named(judge(segment=learns, pools={"external": external}), arms=PLAN[:3])

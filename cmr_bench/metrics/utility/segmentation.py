@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,11 @@ class Judged:
     def whole(self) -> pd.DataFrame:
         return self.found[self.found["level"] == "all"]
 
+    def beside(self, other: Judged) -> Judged:
+        """The fits of the seeds that the other arm has too."""
+        fits = other.found["fit"].nunique()
+        return replace(self, found=self.found[self.found["fit"] < fits])
+
     @property
     def dice(self) -> pd.Series:
         return subject_means(self.whole["dice"], self.whole["subject"])
@@ -50,8 +55,9 @@ class Segmentation(Metric):
     averaged within a subject. Dice and, but for arms of few real subjects, each structure's Dice,
     IoU, HD95, ASD, volume error (ml) and the error of the ejection fraction (%); background never
     counts, and rules for absent structures are those of `volumes`. `dice_ratio` and `dice_gap`
-    compare each arm with the real one on the same subjects (paired bootstrap; p and, over all
-    comparisons of both domains, Holm's p in `extra`). `worth` is the number of real patients that
+    compare each arm with the real one on the same subjects and seeds (paired bootstrap; p and, over
+    all comparisons of both domains of the cell, Holm's p in `extra`). Intervals and p cover the
+    choice of test subjects alone, neither the seeds of the fits nor other cells. `worth` is the number of real patients that
     do as much (`worth.py`), where arms of few real subjects make a learning curve. On the external
     domain only structures count that both the training and the test data label. All volumes and
     their breakdown by vendor, pathology and level are tables of the cell.
@@ -95,7 +101,8 @@ class Segmentation(Metric):
             yield Judged(arm, domain, prefix, volumes(pool, drawn, labels), about)
 
     def _own(self, one: Judged, real: Judged, seed: int) -> list[Score]:
-        """The arm's own scores, each beside that of the real arm."""
+        """The arm's own scores, each beside that of the real arm at the same seeds."""
+        real = real.beside(one)
         scores = [self._score(one, f"{one.prefix}dice", "dice", one.whole, real.whole, seed)]
         if one.arm.few:
             return scores
@@ -128,7 +135,10 @@ class Segmentation(Metric):
     def _against_real(self, judged: Sequence[dict[str, Judged]], seed: int) -> list[Score]:
         """Ratio and gap of each arm, with p corrected for the number of gaps in all domains."""
         pairs = [
-            (o, arms["real"]) for arms in judged for o in arms.values() if o.arm.name != "real"
+            (o, arms["real"].beside(o))
+            for arms in judged
+            for o in arms.values()
+            if o.arm.name != "real"
         ]
         p = [difference_p(one.dice, real.dice, seed=seed) for one, real in pairs]
         scores = []
@@ -151,16 +161,16 @@ class Segmentation(Metric):
     def _worth(self, arms: Sequence[Judged], evidence: Evidence) -> list[Score]:
         """Real patients that each arm with synthetic images is worth, where the curve can tell."""
         train = evidence.pools["train"]
-        points = {o.arm.real_subjects(train): o.dice for o in arms if _real_point(o.arm)}
+        points = {o.arm.real_subjects(train): o for o in arms if _real_point(o.arm)}
         counts = sorted(points)
         if len(counts) < 2:
             return []
-        curve = pd.DataFrame({count: points[count] for count in counts})
         scores = []
         for one in arms:
             base = one.arm.real_subjects(train)
             if one.arm.kind == "real" or not one.arm.on_curve or base >= counts[-1]:
                 continue
+            curve = pd.DataFrame({count: points[count].beside(one).dice for count in counts})
             found = worth(counts, curve, one.dice, base=base, seed=evidence.seed)
             scores.append(
                 score(
