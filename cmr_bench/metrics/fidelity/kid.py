@@ -88,7 +88,7 @@ class KID(Metric):
     """
 
     axis = "fidelity"
-    names = ("fidelity/kid",)
+    names: tuple[str, ...] = ("fidelity/kid",)
     pools = ("train", "test", "synthetic")
     higher_is_better = False
     orders = (("heldout", "blurred", "painter", "noise"), ("heldout", "vendor"))

@@ -66,7 +66,12 @@ class Manifold(Metric):
     """
 
     axis = "fidelity"
-    names = ("fidelity/precision", "fidelity/recall", "fidelity/density", "fidelity/coverage")
+    names: tuple[str, ...] = (
+        "fidelity/precision",
+        "fidelity/recall",
+        "fidelity/density",
+        "fidelity/coverage",
+    )
     pools = ("train", "test", "synthetic")
     higher_is_better = True
     orders = (("heldout", "noise"),)
