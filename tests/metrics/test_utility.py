@@ -119,6 +119,23 @@ def test_p_values_are_corrected_for_all_comparisons(judge, test):
     assert same["p"] == pytest.approx(1) == same["p_holm"]
 
 
+def test_comparisons_of_too_few_subjects_are_none(judge, test):
+    two = replace(test.take(slice(0, 12)), name="external")
+    found = named(judge(segment=learns, pools={"external": two}), arms=PLAN[:3])
+    gaps = [s for name, s in found.items() if name.endswith("dice_gap")]
+    assert sum(s.extra["p"] == s.extra["p"] for s in gaps) == 2
+    assert [s.extra["comparisons"] for s in gaps] == [2] * 4
+
+
+def test_synthetic_images_are_as_many_as_the_ratio_leaves(judge):
+    """Of 60; the training pool has 72 slices, three of its subjects 18."""
+    arms = [Arm("half", ratio=0.5), Arm("two", ratio=2), Arm("few", subjects=3, ratio=2)]
+    found = named(judge(segment=learns), arms=["real", "synthetic", "both", *arms])
+    expected = {"half": 36, "two": 60, "few": 36, "both": 60, "real": 0}
+    for name, count in expected.items():
+        assert found[f"utility/{name}_dice"].extra["synthetic_images"] == count, name
+
+
 def test_worth_is_read_off_the_real_curve(judge):
     found = named(judge(segment=learns), arms=PLAN)
     assert found["utility/worth"].value == pytest.approx(6)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
-from cmr_bench.metrics.utility.arms import Arm, named
+from cmr_bench.metrics.utility.arms import Arm, named, some_subjects
 from cmr_bench.metrics.utility.breakdown import breakdown, volumes
 from cmr_bench.metrics.utility.worth import worth
 from cmr_bench.metrics.volumes import cases, ejection
@@ -55,12 +55,13 @@ class Segmentation(Metric):
     averaged within a subject. Dice and, but for arms of few real subjects, each structure's Dice,
     IoU, HD95, ASD, volume error (ml) and the error of the ejection fraction (%); background never
     counts, and rules for absent structures are those of `volumes`. `dice_ratio` and `dice_gap`
-    compare each arm with the real one on the same subjects and seeds (paired bootstrap; p and, over
-    all comparisons of both domains of the cell, Holm's p in `extra`). Intervals and p cover the
-    choice of test subjects alone, neither the seeds of the fits nor other cells. `worth` is the number of real patients that
-    do as much (`worth.py`), where arms of few real subjects make a learning curve. On the external
-    domain only structures count that both the training and the test data label. All volumes and
-    their breakdown by vendor, pathology and level are tables of the cell.
+    compare each arm with the real one on the same subjects and seeds (paired bootstrap; in `extra` p
+    of the paired t test and Holm's p over all comparisons of both domains of the cell). Intervals
+    and p cover the choice of test subjects alone, neither the seeds of the fits nor other cells.
+    `worth` is the number of real patients that do as much (`worth.py`), where arms of few real
+    subjects make a learning curve. On the external domain only structures count that both the
+    training and the test data label. All volumes and their breakdown by vendor, pathology and level
+    are tables of the cell.
     """
 
     axis = "utility"
@@ -95,7 +96,7 @@ class Segmentation(Metric):
         for arm in (arm for arm in self.arms if not arm.lacks(train)):
             seeds = self.seeds[: arm.fits]
             drawn = [evidence.segmented(arm, domain, seed) for seed in seeds]
-            about = describe(arm, evidence, len(seeds))
+            about = describe(arm, evidence, seeds)
             name = "" if arm.name == "synthetic" else f"{arm.name}_"
             prefix = f"utility/{POOLS[domain]}{name}"
             yield Judged(arm, domain, prefix, volumes(pool, drawn, labels), about)
@@ -140,10 +141,11 @@ class Segmentation(Metric):
             for o in arms.values()
             if o.arm.name != "real"
         ]
-        p = [difference_p(one.dice, real.dice, seed=seed) for one, real in pairs]
+        p = [difference_p(one.dice, real.dice) for one, real in pairs]
+        known = int(np.isfinite(p).sum())
         scores = []
         for (one, real), raw, held in zip(pairs, p, holm(p), strict=True):
-            tested = {"p": raw, "p_holm": float(held), "comparisons": len(pairs)}
+            tested = {"p": raw, "p_holm": float(held), "comparisons": known}
             for what, compare, equal in (("ratio", ratio, 1.0), ("gap", difference, 0.0)):
                 scores.append(
                     score(
@@ -205,12 +207,15 @@ class Segmentation(Metric):
         ]
 
 
-def describe(arm: Arm, evidence: Evidence, fits: int) -> dict[str, float | str]:
-    """What stands beside each score of an arm; `synthetic_images` are different ones that it may see."""
-    there = len(evidence.pools["synthetic"])
+def describe(arm: Arm, evidence: Evidence, seeds: Sequence[int]) -> dict[str, float | str]:
+    """What stands beside each score of an arm; `synthetic_images` are different ones that its first fit sees."""
+    train, there = evidence.pools["train"], len(evidence.pools["synthetic"])
+    if arm.ratio:
+        real = len(some_subjects(train, arm.subjects, seeds[0]))
+        there = min(there, round(arm.ratio * real))
     return {
-        "segmenter_seeds": fits,
-        "real_subjects": arm.real_subjects(evidence.pools["train"]),
+        "segmenter_seeds": len(seeds),
+        "real_subjects": arm.real_subjects(train),
         "synthetic": f"{arm.ratio:g} to 1" if arm.ratio else "none" if arm.ratio == 0 else "all",
         "synthetic_images": 0 if arm.kind == "real" else there,
         "on_curve": str(arm.on_curve).lower(),
