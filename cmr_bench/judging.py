@@ -34,7 +34,8 @@ def segmenter(stages: Stages, arm: Arm, pools: Mapping[str, Pool], seed: int) ->
         fit_segmenter(stages, arm, pools, seed, folder)
 
     made: dict[str, Any] = {"arm": arm.kind}
-    made |= {"subjects": arm.subjects} if arm.few else {}
+    there = len(set(pools["train"].subjects))
+    made |= {"subjects": arm.subjects} if arm.few and arm.subjects != there else {}
     made |= {"ratio": arm.ratio} if arm.ratio else {}
     made |= {"pretrain": True} if arm.pretrain else {}
     made |= {"samples": key_of(stages.sample_inputs)} if arm.kind != "real" else {}
@@ -65,7 +66,10 @@ def fit_segmenter(
     folder: Path,
     **other: int,
 ) -> Segmenter:
-    """One fit, its curve in `metrics.csv`; the last step counts in every arm. `other` replaces parts of the recipe."""
+    """One fit; the last step counts in every arm. `other` replaces parts of the recipe.
+
+    Its curve is in `curve/version_K/metrics.csv`, one file each time that the fit was started or resumed.
+    """
     node = stages.config.segmenter
     recipe = recipe_of(node, arm) | other
     recipe["augment"] = build(recipe["augment"])
@@ -79,7 +83,7 @@ def fit_segmenter(
             title=f"segmenter, {arm.name}",
             folder=folder,
             trainer=stages.trainer,
-            logger=CSVLogger(folder, name="", version=""),
+            logger=CSVLogger(folder, name="curve"),
             seed=seed,
             **(recipe | {"steps": steps}),
         )
