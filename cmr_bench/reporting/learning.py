@@ -37,8 +37,13 @@ def learning_plot(found: Sequence[Entry], palette: Mapping[str, str]) -> Figure 
     if not panels:
         return None
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.4 * len(panels), 3.4), layout="constrained")
-        grid = figure.subplots(1, len(panels), squeeze=False)[0]
+        across = min(len(panels), len(DOMAINS))
+        down = -(-len(panels) // across)
+        figure = Figure(figsize=(4.4 * across, 0.6 + 2.8 * down), layout="constrained")
+        grid = figure.subplots(down, across, squeeze=False).ravel()
+        for rest in grid[len(panels) :]:
+            rest.remove()
+        grid = grid[: len(panels)]
         for panel, ((name, domain), lines) in zip(grid, panels.items(), strict=True):
             for line, points in lines.items():
                 _draw(panel, line, points, palette.get(line, "#333333"))
