@@ -83,6 +83,7 @@ def _groups(subjects: ArrayLike | None, n: int) -> Tensor:
 class KID(Metric):
     """Synthetic against test; the floor, train against test, is what other real subjects get.
 
+    But for spaces whose encoder was trained on train: there it is in-sample, and too high.
     One score for each space, `fidelity/kid` for the default encoder and `fidelity/kid_<space>` for
     the others: a ranking that holds in one space alone is the taste of one network.
     """
