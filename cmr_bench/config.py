@@ -59,7 +59,7 @@ def check(config: Any, allowed: Mapping[str, Any]) -> None:
         ValueError: one line a mistake, each naming the key and the nearest right one.
     """
     tree = resolved(config)
-    found = [*strangers(tree, allowed), *mistakes(tree)]
+    found = [*strangers(tree, allowed), *mistakes(tree), *nameless(tree.get("metric") or {})]
     if found:
         raise ValueError("; ".join(found))
 
@@ -95,6 +95,16 @@ def strangers(
                 yield f"{name} is {value!r}, not {allowed[key].__name__}"
         elif isinstance(allowed[key], Mapping) and isinstance(value, Mapping):
             yield from strangers(value, allowed[key], f"{name}.")
+
+
+def nameless(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Settings of metrics that no bundle brought in: nothing could be built out of them."""
+    for name, node in metrics.items():
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            yield (
+                f"metric.{name} has no _target_: the chosen metric=BUNDLE has no {name}; "
+                f"take one that has, add +metric/AXIS@metric.{name}=METRIC, or give no metric.{name}"
+            )
 
 
 def mistakes(node: Any, where: str = "") -> Iterator[str]:

@@ -48,7 +48,8 @@ def segmenter(
 def segmenter_inputs(stages: Stages, arm: Arm, seed: int, judge: str = "") -> dict[str, Any]:
     """What determines the segmentation network of an arm."""
     made: dict[str, Any] = {"arm": arm.kind}
-    made |= {"subjects": arm.subjects} if arm.few else {}
+    there = len(set(pools["train"].subjects))
+    made |= {"subjects": arm.subjects} if arm.few and arm.subjects != there else {}
     made |= {"ratio": arm.ratio} if arm.ratio else {}
     made |= {"pretrain": True} if arm.pretrain else {}
     made |= {"samples": key_of(stages.sample_inputs)} if arm.kind != "real" else {}
@@ -83,7 +84,10 @@ def fit_segmenter(
     judge: str = "",
     **other: int | None,
 ) -> Segmenter:
-    """One fit, its curve in `metrics.csv`; the last step counts in every arm. `other` replaces parts of the recipe."""
+    """One fit; the last step counts in every arm. `other` replaces parts of the recipe.
+
+    Its curve is in `curve/version_K/metrics.csv`, one file each time that the fit was started or resumed.
+    """
     node = stages.config.segmenter
     kept = {"checkpoint_minutes": stages.config.checkpoint_minutes}
     recipe = recipe_of(node, arm) | kept | other
@@ -98,7 +102,7 @@ def fit_segmenter(
             title=f"segmenter, {arm.name}",
             folder=folder,
             trainer=stages.trainer,
-            logger=CSVLogger(folder, name="", version=""),
+            logger=CSVLogger(folder, name="curve"),
             seed=seed,
             **(recipe | {"steps": steps}),
         )

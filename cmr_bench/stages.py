@@ -157,11 +157,12 @@ class Stages:
 
     @cached_property
     def model_inputs(self) -> dict[str, Any]:
-        """All that determines the weights: the sampler and the number of its steps do not."""
+        """All that determines the weights: the sampler and its steps do not, and a control has no fit."""
         parts = plain(self.config.model).items()
         trained = {key: part for key, part in parts if key not in ("steps", "sampler")}
         autoencoder = key_of(self.autoencoder_inputs) if self.latent else None
-        return self.inputs(model=trained, fit=plain(self.config.fit), autoencoder=autoencoder)
+        fit = {"fit": plain(self.config.fit)} if "space" in self.config.model else {}
+        return self.inputs(model=trained, autoencoder=autoencoder, **fit)
 
     def new_model(self) -> Any:
         node = self.config.model

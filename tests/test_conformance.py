@@ -188,6 +188,24 @@ def test_every_experiment_composes(name: str) -> None:
     check(compose(f"experiment={name}", *(f"{group}.root=/somewhere" for group in groups)), KEYS)
 
 
+@pytest.mark.parametrize("name", names("experiment"))
+@pytest.mark.parametrize("bundle", [n for n in names("metric") if "/" not in n])
+def test_every_experiment_goes_with_every_bundle(name: str, bundle: str) -> None:
+    roots = ("data.root=/somewhere", "external.root=/somewhere")
+    config = compose(f"experiment={name}", f"metric={bundle}", *roots)
+    check(config, KEYS)
+    assert all("_target_" in node for node in config.metric.values())
+    assert compose(f"metric={bundle}").metric.keys() <= config.metric.keys()
+
+
+def test_settings_of_a_metric_that_is_not_there_are_refused_in_one_line() -> None:
+    with pytest.raises(
+        ValueError, match=r"^metric\.kidd has no _target_.*add \+metric/AXIS@metric"
+    ) as found:
+        check(compose("+metric.kidd.repeats=3"), KEYS)
+    assert "\n" not in str(found.value)
+
+
 def test_the_families_have_comparable_sizes(autoencoder: Autoencoder, pool: Pool) -> None:
     sizes = {
         family: sum(

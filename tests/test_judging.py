@@ -12,6 +12,7 @@ from cmr_bench.config import build, conf_path
 from cmr_bench.judging import fit_segmenter, segmenter
 from cmr_bench.metrics.utility.arms import ARMS, Arm
 from cmr_bench.stages import Stages
+from cmr_bench.store import key_of
 
 SMALL = ["segmenter.fit.steps=4", "segmenter.fit.batch=2", "segmenter.module.widths=[8,16,16]", "trainer=cpu"]  # fmt: skip
 
@@ -53,8 +54,37 @@ def test_real_arms_are_shared_by_cells_and_others_are_not(stages, tmp_path):
 def test_the_curve_of_a_fit_is_kept(stages, tmp_path):
     segmenter(stages(), ARMS["real"], stages().pools, 0)
     (folder,) = folders(tmp_path)
-    curve = pd.read_csv(folder / "metrics.csv")
+    curve = pd.read_csv(folder / "curve/version_0/metrics.csv")
     assert {"step", "segmenter/loss"} <= set(curve) and curve["segmenter/loss"].notna().any()
+
+
+def test_a_resumed_fit_keeps_the_curve_from_before(stages, tmp_path):
+    here = stages()
+    for steps in (4, 8):  # the second goes on from the checkpoint of the first
+        fit_segmenter(here, ARMS["real"], here.pools, 0, tmp_path, steps=steps)
+    before, after = (
+        pd.read_csv(tmp_path / f"curve/version_{k}/metrics.csv")["step"] for k in (0, 1)
+    )
+    assert before.max() <= 4 <= after.min() and after.max() == 7
+
+
+def test_all_subjects_counted_are_the_arm_of_all(stages, tmp_path):
+    here = stages()
+    segmenter(here, ARMS["real"], here.pools, 0)
+    count = len(set(here.pools["train"].subjects))
+    segmenter(here, Arm("all of them", subjects=count), here.pools, 0)
+    assert len(folders(tmp_path)) == 1
+    segmenter(here, Arm("all but one", subjects=count - 1), here.pools, 0)
+    assert len(folders(tmp_path)) == 2
+
+
+def test_a_control_is_the_same_whatever_the_budget_of_the_fit(stages):
+    keys = [
+        key_of(stages(0, f"model={model}", f"fit.steps={steps}").sample_inputs)
+        for model in ("control/copy", "fm")
+        for steps in (5, 6)
+    ]
+    assert keys[0] == keys[1] and len(set(keys)) == 3
 
 
 def test_every_arm_takes_the_same_number_of_steps(stages, tmp_path):

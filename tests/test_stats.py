@@ -93,7 +93,7 @@ def test_paired_difference_is_narrower_than_unpaired():
 
 
 def test_p_and_interval_say_the_same():
-    """p is below 0.05 exactly where the interval leaves 0 out, and near the t test's."""
+    """p is that of the t test, and but for its near neighbourhood below 0.05 where the interval leaves 0 out."""
     rng = np.random.default_rng(0)
     zero = stats.subject_means(np.zeros(20), np.arange(20))
     for shift in np.linspace(0, 1, 11):
@@ -101,17 +101,15 @@ def test_p_and_interval_say_the_same():
         _, low, high = stats.difference(gap, zero)
         p = stats.difference_p(gap, zero)
         assert (p < 0.05) == (not low <= 0 <= high) or abs(p - 0.05) < 0.003
-        assert p == pytest.approx(ttest_1samp(gap, 0).pvalue, abs=0.06)
+        assert p == pytest.approx(ttest_1samp(gap, 0).pvalue)
 
 
 def test_p_of_no_difference_is_uniform():
     rng = np.random.default_rng(1)
     zero = stats.subject_means(np.zeros(15), np.arange(15))
     found = [
-        stats.difference_p(
-            stats.subject_means(rng.normal(size=15), np.arange(15)), zero, repeats=500, seed=run
-        )
-        for run in range(400)
+        stats.difference_p(stats.subject_means(rng.normal(size=15), np.arange(15)), zero)
+        for _ in range(400)
     ]
     assert 0.03 <= np.mean(np.array(found) < 0.05) <= 0.08
     assert stats.difference_p(zero, zero) == pytest.approx(1)

@@ -43,7 +43,7 @@ class Strong:
     def __call__(self, images: Images, masks: Masks, rng: torch.Generator) -> tuple[Images, Masks]:
         seed = int(torch.randint(2**62, (), generator=rng))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # the CPU's alone
             pairs = [self._one(*pair) for pair in zip(images, masks, strict=True)]
         one, other = (torch.stack(part) for part in zip(*pairs, strict=True))
         return one, other

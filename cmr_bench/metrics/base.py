@@ -24,7 +24,7 @@ class Metric(ABC):
     """
 
     axis: ClassVar[str]
-    names: ClassVar[tuple[str, ...]]
+    names: tuple[str, ...]
     pools: ClassVar[tuple[str, ...]]
     needs: tuple[str, ...] = ()
     higher_is_better: ClassVar[bool]

@@ -132,6 +132,10 @@ class Evidence:
         """First digits of the SHA-256 of the weights behind a space; empty where there are none."""
         return str(getattr(self._encoder(space), "fingerprint", ""))[:12]
 
+    def trained_on(self, space: str) -> str:
+        """The pool that the encoder of a space was trained on; empty where it is none of them."""
+        return str(getattr(self._encoder(space), "trained_on", ""))
+
     @property
     def held_out(self) -> tuple[str, ...]:
         """The pools of real subjects that the model never saw, of the domain it was trained in."""

@@ -26,6 +26,7 @@ from cmr_bench.types import Masks, Pool
 
 Volume = NDArray[np.integer]
 Structure = NDArray[np.bool_]
+Far = tuple[NDArray[np.float64], NDArray[np.float64]]
 MEASURES = ("dice", "iou", "hd95", "asd", "volume_error", "volume_ratio_error")
 COLUMNS = ("subject", "phase", "label", *MEASURES, "truth_ml", "predicted_ml", "case")
 
@@ -88,22 +89,20 @@ def iou(a: Structure, b: Structure) -> float:
     return float((a & b).sum() / either) if either else float("nan")
 
 
-def hd95(a: Structure, b: Structure, spacing: tuple[float, ...]) -> float:
-    """Larger of the two directed 95th percentiles of surface distance, in units of spacing."""
-    return max(float(np.percentile(side, 95)) for side in distances(a, b, spacing))
+def hd95(far: Far) -> float:
+    """Larger of the two directed 95th percentiles of surface distance (of `distances`)."""
+    return max(float(np.percentile(side, 95)) for side in far)
 
 
-def asd(a: Structure, b: Structure, spacing: tuple[float, ...]) -> float:
-    """Average symmetric surface distance: the mean over the surface elements of both, in units of spacing."""
-    return float(np.concatenate(distances(a, b, spacing)).mean())
+def asd(far: Far) -> float:
+    """Average symmetric surface distance: the mean over the surface elements of both (of `distances`)."""
+    return float(np.concatenate(far).mean())
 
 
-def distances(
-    a: Structure, b: Structure, spacing: tuple[float, ...]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """From each surface element of a to the nearest of b, and the other way; neither may be empty.
+def distances(a: Structure, b: Structure, spacing: tuple[float, ...]) -> Far:
+    """From each surface element of a to the nearest of b, and the other way, in units of spacing.
 
-    The surface are the elements of a structure with a face on its outside.
+    Neither may be empty. The surface are the elements of a structure with a face on its outside.
     """
     box = tuple(slice(side.min(), side.max() + 1) for side in np.nonzero(a | b))
     one, other = (v[box] & ~binary_erosion(v[box]) for v in (a, b))
@@ -124,8 +123,8 @@ def _compared(a: Structure, b: Structure, spacing: tuple[float, ...]) -> dict[st
     return {
         "dice": dice(a, b),
         "iou": iou(a, b),
-        "hd95": max(float(np.percentile(side, 95)) for side in far),
-        "asd": float(np.concatenate(far).mean()),
+        "hd95": hd95(far),
+        "asd": asd(far),
         "case": "measured",
     }
 

@@ -74,8 +74,9 @@ class Knowing(Control):
 class Copy(Knowing):
     """The training image whose mask is most like the given one: it memorised everything.
 
-    Its denoiser is the exact minimiser of the diffusion loss on the training set, the mean of the
-    training images weighted by how well each explains x_t (Gu et al. 2023, eq. 2).
+    Its denoiser is the exact minimiser of the unconditional diffusion loss on the training set, the
+    mean of the training images weighted by how well each explains x_t (Gu et al. 2023, eq. 2); it
+    ignores the mask.
     """
 
     @property
@@ -162,23 +163,29 @@ class Mean(Knowing):
     """The mean training image, whatever the mask."""
 
     def sample(self, masks: Masks, *, seeds: Seeds, steps: int | None = None) -> Images:
-        return self.train.images.mean(0, keepdim=True).repeat(len(masks), 1, 1, 1)
+        return self._repeated(len(masks))
 
     def clean(self, z: Tensor, t: Tensor, masks: Masks) -> Images:
-        return self.sample(masks, seeds=masks)
+        return self._repeated(len(masks))
+
+    def _repeated(self, count: int) -> Images:
+        return self.train.images.mean(0, keepdim=True).repeat(count, 1, 1, 1)
 
 
 class Painter(Knowing):
     """One intensity a tissue, its mean in the training images: the least that obeys a mask."""
 
     def sample(self, masks: Masks, *, seeds: Seeds, steps: int | None = None) -> Images:
+        return self._painted(masks)
+
+    def clean(self, z: Tensor, t: Tensor, masks: Masks) -> Images:
+        return self._painted(masks)
+
+    def _painted(self, masks: Masks) -> Images:
         where = self.train.masks.flatten()
         count = where.bincount(minlength=len(LABELS))
         total = where.bincount(self.train.images.flatten().double(), minlength=len(LABELS))
         return (total / count.clamp(min=1)).float()[masks]
-
-    def clean(self, z: Tensor, t: Tensor, masks: Masks) -> Images:
-        return self.sample(masks, seeds=masks)
 
 
 class Noise(Control):

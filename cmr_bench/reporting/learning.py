@@ -13,38 +13,58 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from cmr_bench.reporting.cells import Entry
 from cmr_bench.reporting.plots import STYLE
+from cmr_bench.reporting.settings import alike
 
 DOMAINS = {"utility/": "unseen subjects", "utility/external_": "external domain"}
 ALONE = "real alone"
 
 
 def learning_plot(found: Sequence[Entry], palette: Mapping[str, str]) -> Figure | None:
-    """One panel a domain, one line a model and one for real subjects alone; None without few-subject arms.
+    """One panel a setting and domain, one line a model and one for real subjects alone.
+
+    None without few-subject arms. Cells of another data set, protocol or segmenter have panels of their own.
 
     Bands are the 95 % intervals over test subjects; over seeds, values are means and bands span all.
     Dotted: synthetic images alone.
     """
-    panels = {domain: _lines(found, domain) for domain in DOMAINS}
-    panels = {domain: lines for domain, lines in panels.items() if len(lines.get(ALONE, ())) > 1}
+    settings = alike(found)
+    panels = {
+        (name, domain): _lines(part, domain)
+        for name, part in settings.items()
+        for domain in DOMAINS
+    }
+    panels = {where: lines for where, lines in panels.items() if len(lines.get(ALONE, ())) > 1}
     if not panels:
         return None
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.4 * len(panels), 3.4), layout="constrained")
-        grid = figure.subplots(1, len(panels), squeeze=False)[0]
-        for panel, (domain, lines) in zip(grid, panels.items(), strict=True):
-            for name, points in lines.items():
-                _draw(panel, name, points, palette.get(name, "#333333"))
+        across = min(len(panels), len(DOMAINS))
+        down = -(-len(panels) // across)
+        figure = Figure(figsize=(4.4 * across, 0.6 + 2.8 * down), layout="constrained")
+        grid = figure.subplots(down, across, squeeze=False).ravel()
+        for rest in grid[len(panels) :]:
+            rest.remove()
+        grid = grid[: len(panels)]
+        for panel, ((name, domain), lines) in zip(grid, panels.items(), strict=True):
+            for line, points in lines.items():
+                _draw(panel, line, points, palette.get(line, "#333333"))
             counts = sorted({int(n) for points in lines.values() for n in points[:, 0] if n})
             panel.set_xscale("log")
             panel.xaxis.set_major_locator(FixedLocator(counts))
             panel.xaxis.set_minor_locator(NullLocator())
             panel.set_xticks(counts, [str(count) for count in counts])
-            panel.set_title(DOMAINS[domain], fontsize=9, loc="left")
+            title = DOMAINS[domain] + (f" ({name})" if len(settings) > 1 else "")
+            panel.set_title(title, fontsize=9, loc="left")
             panel.set(xlabel="real subjects", ylabel="Dice")
             panel.grid(color="#eeeeee")
             panel.set_axisbelow(True)
-        handles, labels = grid[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+        shown = {
+            label: handle
+            for panel in grid
+            for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(
+            shown.values(), shown.keys(), loc="outside lower center", ncols=min(3, len(shown))
+        )
     return figure
 
 

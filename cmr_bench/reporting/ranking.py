@@ -22,10 +22,14 @@ def kendall(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def agreement(rows: pd.DataFrame) -> Mapping[tuple[str, str], tuple[float, int]]:
-    """{(score, space): (tau against the default space, cells)} from one row a cell and score."""
+    """{(score, space): (tau against the default space, cells)} from one row a cell and score.
+
+    Controls do not count: that noise is worse than an image is agreed in any space.
+    """
     if rows.empty:
         return {}
-    wide = rows.pivot_table(index="cell", columns="name", values="value", aggfunc="last")
+    models = rows[~rows["control"].astype(bool)]
+    wide = models.pivot_table(index="cell", columns="name", values="value", aggfunc="last")
     found = {}
     for name in RANKED:
         for space in SPACES:
@@ -38,8 +42,16 @@ def agreement(rows: pd.DataFrame) -> Mapping[tuple[str, str], tuple[float, int]]
 
 
 def sentence(rows: pd.DataFrame) -> str:
-    """The agreement in words, one line a space; empty where there is nothing to compare."""
-    found = agreement(rows)
+    """The agreement in words, one line a setting and space; empty where there is nothing to compare."""
+    if rows.empty:
+        return ""
+    parts = dict(list(rows.groupby("setting", sort=False)))
+    lines = [(name, line) for name, part in parts.items() for line in _lines(agreement(part))]
+    several = len(parts) > 1
+    return "".join(f"{name}: {line}\n" if several else f"{line}\n" for name, line in lines)
+
+
+def _lines(found: Mapping[tuple[str, str], tuple[float, int]]) -> list[str]:
     lines = []
     for space in SPACES:
         parts = [
@@ -51,4 +63,4 @@ def sentence(rows: pd.DataFrame) -> str:
             lines.append(
                 f"ranking in the {space} space against the default one, Kendall's tau: {', '.join(parts)}"
             )
-    return "".join(line + "\n" for line in lines)
+    return lines

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cmr_bench.reporting.cells import Entry
+from cmr_bench.reporting.settings import setting
 
 AXES = ("fidelity", "utility", "privacy")
 ARROWS = {"higher": "↑", "lower": "↓"}
@@ -42,6 +43,7 @@ def score_frame(found: Iterable[Entry]) -> pd.DataFrame:
     """One row for each score of each cell, as it stands in `scores.jsonl`."""
     rows = [
         {"group": e.group, "control": e.is_control, "seed": e.seed, "cell": e.cell.folder.name}
+        | {"setting": setting(e)}
         | score
         for e in found
         for score in e.scores

@@ -32,6 +32,13 @@ def test_the_global_generator_is_as_it_was():
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_no_other_device_is_seeded(monkeypatch):
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    batches().at(0)
+    assert not seeded
+
+
 def test_images_and_masks_stay_what_they_are():
     images, masks = Strong(share=1.0)(POOL.images, POOL.masks, torch.Generator().manual_seed(0))
     assert images.shape == POOL.images.shape and images.dtype == torch.float32

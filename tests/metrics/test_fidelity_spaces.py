@@ -53,6 +53,32 @@ def test_each_space_has_scores_of_its_own(metric, judge):
     assert all(scores[name].value == alone[name].value for name in metric.names)
 
 
+@pytest.mark.parametrize("metric", [KID(repeats=20), FID(), Manifold()])
+def test_a_floor_in_sample_says_so(metric, judge):
+    class Fitted(Means):
+        trained_on = "train"
+
+    metric.spaces = ("features", "cardiac")
+    scores = {s.name: s for s in metric.scores(judge(spaces={"cardiac": Fitted}))}
+    for name in type(metric).names:
+        assert scores[name].reference_name == "real train against real test"
+        assert scores[f"{name}_cardiac"].reference_name == (
+            "real train against real test; the encoder was trained on train"
+        )
+    assert Bottleneck.trained_on == "train"
+
+
+@pytest.mark.parametrize("kind", [KID, FID, Manifold])
+@pytest.mark.parametrize("spaces", [("cardiac",), ("pixels", "features"), ("inception", "pixels")])
+def test_names_are_those_of_the_spaces(kind, spaces, judge):
+    metric = kind(spaces=spaces)
+    evidence = judge(spaces={"cardiac": Means, "inception": absent})
+    assert [s.name for s in metric.scores(evidence)] == list(metric.names)
+    one = judge(pools={"train": evidence.pools["train"].take([0])})
+    assert [s.name for s in metric.scores(one)] == list(metric.names)
+    assert all(s.reason for s in metric.scores(one))
+
+
 def test_unknown_spaces_leave_a_reason(judge):
     score = KID(spaces=("features", "cardiak")).scores(judge())[-1]
     assert score.name == "fidelity/kid_cardiak"
@@ -89,6 +115,37 @@ def test_fid_at_infinite_n_of_known_gaussians():
     plain, limits = torch.tensor(plain), torch.tensor(limits)
     assert plain.mean() > truth + 0.05
     assert abs(limits.mean() - truth) < 0.3 * (plain.mean() - truth)
+
+
+def test_fid_at_infinite_n_of_rows_that_belong_together():
+    """Five rows a subject that say nearly the same: thinning rows would leave every subject in."""
+    rng = torch.Generator().manual_seed(0)
+    subjects = torch.arange(150).repeat_interleave(5)
+    plain, by_row, by_subject = [], [], []
+    for run in range(8):
+        x, y = torch.randn(2, 150, 6, generator=rng, dtype=torch.float64)[:, subjects]
+        x, y = (v + 0.1 * torch.randn(v.shape, generator=rng, dtype=torch.float64) for v in (x, y))
+        plain.append(frechet_distance(x, y))
+        by_row.append(extrapolated(x, y, seed=run)[0])
+        known = {"x_subjects": subjects, "y_subjects": subjects}
+        by_subject.append(extrapolated(x, y, **known, seed=run)[0])
+    plain, by_row, by_subject = (torch.tensor(v).mean() for v in (plain, by_row, by_subject))
+    assert by_row > 0.7 * plain > 0.1  # the truth is 0
+    assert abs(by_subject) < 0.35 * plain
+
+
+def test_fid_at_infinite_n_of_two_subjects_is_not_known():
+    x = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    limit, error = extrapolated(x, x + 1, x_subjects=[0, 1] * 4, y_subjects=[0, 1] * 4)
+    assert limit != limit and error != error
+
+
+def test_the_interval_of_fid_at_infinite_n_holds_the_error_of_the_line(judge):
+    plain, limit = FID().scores(judge())
+    half = (limit.high - limit.low) / 2
+    assert limit.value - limit.low == pytest.approx(half)
+    assert half > (plain.high - plain.value) * (1 + 1e-9)
+    assert half > 2 * limit.extra["line_error"] > 0
 
 
 def test_halves_share_no_subject_and_lose_no_row():

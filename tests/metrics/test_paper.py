@@ -103,7 +103,11 @@ def test_failures_leave_the_mean_and_are_counted(judge, few):
 def test_a_domain_with_one_label_is_refused(judge, few):
     external = replace(few, name="external", labels=(1,))
     found = scores(PaperSegmentation(), judge(pools={"test": few, "external": external}))
-    assert "labels lv alone" in found["utility/paper_external_dice"].reason
+    for what in ("dice", "iou", "hd95", "asd"):
+        assert "labels lv alone" in found[f"utility/paper_external_{what}"].reason
+    own = scores(PaperSegmentation(), judge(pools={"test": replace(few, labels=(1,))}))
+    assert set(PaperSegmentation.names) <= set(own)
+    assert all("labels lv alone" in own[name].reason for name in PaperSegmentation.names)
     whole = scores(
         PaperSegmentation(), judge(pools={"test": few, "external": replace(few, name="external")})
     )
@@ -158,6 +162,22 @@ def test_lpips_names_the_missing_weights(judge, monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     found = scores(PaperLPIPS(), judge())["fidelity/paper_lpips"]
     assert "vgg16" in found.reason
+
+
+def test_lpips_is_the_mean_over_the_first_thousand_images(judge, test, monkeypatch, tmp_path):
+    """A subject of more slices weighs more, and what comes after the first MOST is not looked at."""
+    monkeypatch.setattr("cmr_bench.metrics.paper.images.MOST", 9)
+    matched = replace(test, images=test.images + torch.arange(len(test)).reshape(-1, 1, 1, 1))
+    metric = PaperLPIPS()
+    monkeypatch.setattr(metric, "distance", lambda: lambda a, b: (a - b).flatten(1).mean(1))
+    (found,) = metric.compute(judge(pools={"matched": matched}))
+    assert found.value == pytest.approx(np.mean(range(9)), abs=1e-5)  # by subject: 4.75
+    assert found.n == 2 and found.extra["images"] == 9
+
+
+def test_fid_of_the_study_has_one_space():
+    with pytest.raises(TypeError, match="spaces"):
+        PaperFID(spaces=("pixels",))
 
 
 def test_no_name_is_one_of_ours():

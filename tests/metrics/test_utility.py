@@ -93,6 +93,22 @@ def test_arms_of_a_plan_are_scored_and_described(judge):
     assert found["utility/dice_lv"].value > found["utility/iou_lv"].value
 
 
+def test_an_arm_of_fewer_fits_is_compared_at_its_own_seeds(judge):
+    def segment(arm, seed, pool):
+        return pool.masks.roll(seed, dims=-1)
+
+    found = named(
+        judge(segment=segment), arms=["real", "synthetic", Arm("same", fits=1)], seeds=[0, 1, 2]
+    )
+    gap = found["utility/same_dice_gap"]
+    assert (gap.value, gap.low, gap.high) == (0, 0, 0)
+    assert found["utility/same_dice_ratio"].value == 1
+    for what in ("dice", "asd_lv", "ef_error_rv"):
+        score = found[f"utility/same_{what}"]
+        assert score.reference == score.value, what
+    assert found["utility/real_dice"].value < found["utility/same_dice"].value
+
+
 def test_p_values_are_corrected_for_all_comparisons(judge, test):
     external = replace(test, name="external", labels=(1,))
     found = named(judge(segment=learns, pools={"external": external}), arms=PLAN[:3])
@@ -101,6 +117,23 @@ def test_p_values_are_corrected_for_all_comparisons(judge, test):
     worse, same = found["utility/dice_gap"].extra, found["utility/both_dice_gap"].extra
     assert 0 < worse["p"] < 0.01 and worse["p_holm"] in (4 * worse["p"], 3 * worse["p"])
     assert same["p"] == pytest.approx(1) == same["p_holm"]
+
+
+def test_comparisons_of_too_few_subjects_are_none(judge, test):
+    two = replace(test.take(slice(0, 12)), name="external")
+    found = named(judge(segment=learns, pools={"external": two}), arms=PLAN[:3])
+    gaps = [s for name, s in found.items() if name.endswith("dice_gap")]
+    assert sum(s.extra["p"] == s.extra["p"] for s in gaps) == 2
+    assert [s.extra["comparisons"] for s in gaps] == [2] * 4
+
+
+def test_synthetic_images_are_as_many_as_the_ratio_leaves(judge):
+    """Of 60; the training pool has 72 slices, three of its subjects 18."""
+    arms = [Arm("half", ratio=0.5), Arm("two", ratio=2), Arm("few", subjects=3, ratio=2)]
+    found = named(judge(segment=learns), arms=["real", "synthetic", "both", *arms])
+    expected = {"half": 36, "two": 60, "few": 36, "both": 60, "real": 0}
+    for name, count in expected.items():
+        assert found[f"utility/{name}_dice"].extra["synthetic_images"] == count, name
 
 
 def test_worth_is_read_off_the_real_curve(judge):

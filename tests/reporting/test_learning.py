@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import yaml
 
 from cmr_bench.reporting.cells import entries
 from cmr_bench.reporting.learning import ALONE, _lines, learning_plot
@@ -15,9 +16,16 @@ PALETTE = {"fm": "#0072b2"}
 
 @pytest.fixture
 def found(tmp_path):
-    cell = Store(tmp_path).cell("fm", "0" * 12)
+    fill(tmp_path, "phantom", "0" * 12, 800)
+    return entries(tmp_path)
+
+
+def fill(root, data, key, steps):
+    cell = Store(root).cell("fm", key)
     with cell.attempt():
-        cell.write("cell.json", {"model": "fm", "seed": 0})
+        cell.write("cell.json", {"model": "fm", "seed": 0, "data": data, "protocol": "strict"})
+        config = {"segmenter": {"fit": {"steps": steps}}}
+        (cell.folder / "config.yaml").write_text(yaml.safe_dump(config))
         for domain in ("", "external_"):
             for name, n, synthetic, value in (
                 ("few4_", 4, "none", 0.6), ("few8_", 8, "none", 0.7), ("real_", 49, "none", 0.85),
@@ -33,7 +41,6 @@ def found(tmp_path):
             [Score("utility/strong_dice", 0.9, extra={"on_curve": "false"})], metric="s"
         )
         cell.finish()
-    return entries(tmp_path)
 
 
 def test_points_lie_where_their_arms_do(found):
@@ -50,3 +57,13 @@ def test_one_panel_a_domain_and_none_without_a_curve(found):
         "external domain",
     ]
     assert learning_plot([], PALETTE) is None
+
+
+@pytest.mark.parametrize(("data", "steps"), [("acdc", 800), ("phantom", 200)])
+def test_other_data_or_another_segmenter_have_panels_of_their_own(found, tmp_path, data, steps):
+    fill(tmp_path, data, "1" * 12, steps)
+    figure = learning_plot(entries(tmp_path), PALETTE)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert len(titles) == len(set(titles)) == 4
+    assert sum(f"({data}, strict" in title for title in titles) >= 2
+    assert len(figure.legends[0].get_texts()) == 5  # both groups and the real one

@@ -12,6 +12,7 @@ def rows(**values):
     return pd.DataFrame(
         [
             {"cell": f"c{i}", "name": f"fidelity/{name}", "value": v}
+            | {"control": False, "setting": "phantom, strict"}
             for name, column in values.items()
             for i, v in enumerate(column)
         ]
@@ -31,6 +32,18 @@ def test_only_cells_with_both_spaces_count():
     assert found == {("fidelity/kid", "cardiac"): (pytest.approx(1 / 3), 3)}
     assert "cardiac" in sentence(rows(kid=[1, 2], kid_cardiac=[2, 1]))
     assert "\u22121.00 (2 cells)" in sentence(rows(kid=[1, 2], kid_cardiac=[2, 1]))
+
+
+def test_cells_of_other_data_are_ranked_apart_and_controls_not_at_all():
+    here, there = rows(kid=[1, 2], kid_cardiac=[1, 2]), rows(kid=[8, 9], kid_cardiac=[-8, -9])
+    text = sentence(
+        pd.concat([here, there.assign(setting="acdc, paper", cell="d" + there["cell"])])
+    )
+    first, second = text.splitlines()
+    assert first.startswith("phantom, strict: ") and "1.00 (2 cells)" in first
+    assert second.startswith("acdc, paper: ") and "\u22121.00 (2 cells)" in second
+    noise = rows(kid=[99], kid_cardiac=[99]).assign(cell="noise", control=True)
+    assert agreement(pd.concat([here, noise])) == agreement(here)
 
 
 def test_nothing_to_compare_says_nothing():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import linregress
 from scipy.stats import t as student
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.equal import equal_rows
-from cmr_bench.metrics.fidelity.spaces import each_space
+from cmr_bench.metrics.fidelity.spaces import each_space, in_spaces
 from cmr_bench.seeds import torch_rng
 from cmr_bench.stats import LEVEL, Estimate, jackknife
 from cmr_bench.types import Score
@@ -50,32 +50,47 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
 
 
 def extrapolated(
-    x: Tensor, y: Tensor, *, sizes: int = 5, draws: int = 2, seed: int = 0
+    x: Tensor,
+    y: Tensor,
+    *,
+    x_subjects: ArrayLike | None = None,
+    y_subjects: ArrayLike | None = None,
+    sizes: int = 5,
+    draws: int = 2,
+    seed: int = 0,
 ) -> tuple[float, float]:
-    """(FID at infinite n, standard error): intercept of FID over 1/n (Chong & Forsyth 2020, eq. 8).
+    """(FID at infinite n, standard error): intercept of FID over 1/n + 1/m (Chong & Forsyth 2020, eq. 8).
 
-    The bias of the Frechet distance falls as 1/n, so a straight line through its values at `sizes`
-    numbers of rows, from half of them to all, meets 1/n = 0 at the unbiased value. Both sets are
-    thinned by the same share, since both are finite. The line holds where there are more rows than
-    dimensions; with fewer it still takes most of the bias away. The error is that of the line.
+    The bias of the Frechet distance falls as one over the number of independent rows, so a straight
+    line through its values at `sizes` numbers of rows, from half of them to all, meets 0 at the
+    unbiased value. Rows of one subject are not independent: whole subjects are left out, of both
+    sets by the same share, since both are finite (without subjects each row is one). The line holds
+    where there are more rows than dimensions; with fewer it still takes most of the bias away. The
+    error is that of the line. Both nan where there are too few subjects to leave any out.
     """
-    shares = np.linspace(0.5, 1, sizes)
+    xs, ys = (
+        np.arange(len(v)) if s is None else np.unique(np.asarray(s), return_inverse=True)[1]
+        for v, s in ((x, x_subjects), (y, y_subjects))
+    )
     inverse, values = [], []
-    for share in shares:
+    for share in np.linspace(0.5, 1, sizes):
         for draw in range(draws if share < 1 else 1):
-            thinned = [
-                v[
-                    torch.randperm(
-                        len(v), generator=torch_rng("fid", seed, side, draw, f"{share:.3f}")
-                    )
-                ]
-                for side, v in (("x", x), ("y", y))
-            ]
-            a, b = (v[: max(2, round(share * len(v)))] for v in thinned)
-            inverse.append(1 / share)
+            a, b = (
+                v[_thinned(group, share, torch_rng("fid", seed, side, draw, f"{share:.3f}"))]
+                for side, v, group in (("x", x, xs), ("y", y, ys))
+            )
+            inverse.append(1 / len(a) + 1 / len(b))
             values.append(frechet_distance(a, b))
+    if len(set(inverse)) < 3:
+        return float("nan"), float("nan")
     line = linregress(inverse, values)
     return float(line.intercept), float(line.intercept_stderr)
+
+
+def _thinned(group: NDArray[np.intp], share: float, rng: torch.Generator) -> NDArray[np.intp]:
+    """Rows of a share of the subjects, at least two of them, chosen by chance."""
+    order = torch.randperm(int(group.max()) + 1, generator=rng).numpy()
+    return np.flatnonzero(np.isin(group, order[: max(2, round(share * len(order)))]))
 
 
 @contextmanager
@@ -96,11 +111,12 @@ class FID(Metric):
     2020), more so with fewer images than dimensions, so only numbers at equal n compare. The
     interval is a jackknife over groups of subjects: the bootstrap repeats rows and would add to the
     bias. `fidelity/fid_infinity` is extrapolated to infinite n beside its floor extrapolated alike;
-    its interval is that of FID, moved.
+    it may be negative, as any unbiased distance. Its interval adds the error of the line to that of
+    FID, in squares.
     """
 
     axis = "fidelity"
-    names: ClassVar[tuple[str, ...]] = ("fidelity/fid", "fidelity/fid_infinity")
+    names: tuple[str, ...] = ("fidelity/fid", "fidelity/fid_infinity")
     pools = ("train", "test", "synthetic")
     higher_is_better = False
     orders = (("heldout", "blurred", "painter", "noise"), ("heldout", "vendor"))
@@ -108,12 +124,13 @@ class FID(Metric):
 
     def __init__(self, groups: int = 10, spaces: Sequence[str] = ("features",)) -> None:
         self.groups, self.spaces = groups, tuple(spaces)
+        self.names = in_spaces(type(self).names, self.spaces)
         self.needs = ("encode",) if "features" in self.spaces else ()
 
     def compute(self, evidence: Evidence) -> list[Score]:
         if min(len(evidence.pools[name]) for name in self.pools) < 2:
             return self.blank("needs two images in each of train, test and synthetic")
-        return each_space(evidence, self.names, self.spaces, self._in)
+        return each_space(evidence, type(self).names, self.spaces, self._in)
 
     def _in(self, space: str, evidence: Evidence) -> list[Score]:
         rows = equal_rows(evidence, "synthetic", "train")
@@ -122,42 +139,53 @@ class FID(Metric):
         y = evidence.vectors(space, "test")[order]
         n = len(rows["synthetic"])
         x, real = (evidence.vectors(space, name)[rows[name]] for name in ("synthetic", "train"))
-        subjects = evidence.subjects("synthetic")[rows["synthetic"].numpy()]
+        xs, real_subjects = (
+            evidence.subjects(name)[rows[name].numpy()] for name in ("synthetic", "train")
+        )
+        ys = evidence.subjects("test")[order.numpy()]
         extra: dict[str, float | str] = {"real_images": len(y), "dimensions": x.shape[1]}
         if min(n, len(y)) <= x.shape[1]:
             extra["note"] = "fewer images than dimensions: read it against the floor alone"
-        found = self._interval(x, y, subjects, evidence.subjects("test")[order.numpy()])
         floor = "real train against real test"
-        (limit, error), (real_limit, _) = (
-            extrapolated(v, y, seed=evidence.seed) for v in (x, real)
+        (limit, line_error), (real_limit, _) = (
+            extrapolated(v, y, x_subjects=s, y_subjects=ys, seed=evidence.seed)
+            for v, s in ((x, xs), (real, real_subjects))
         )
-        moved = Estimate(limit, found.low - found.value + limit, found.high - found.value + limit)
-        return [
-            score(
-                "fidelity/fid",
-                found,
-                n=n,
-                unit="images",
-                better="lower",
-                reference=frechet_distance(real, y),
-                reference_name=floor,
-                extra=extra,
-            ),
-            score(
-                "fidelity/fid_infinity",
-                moved,
-                n=n,
-                unit="images",
-                better="lower",
-                reference=real_limit,
-                reference_name=floor,
-                extra={"line_error": error, **extra},
-            ),
-        ]
+        error, factor = self._error(x, y, xs, ys)
+        half = factor * float(np.hypot(error, line_error))
+        about: dict[str, Any] = {
+            "n": n,
+            "unit": "images",
+            "better": "lower",
+            "reference_name": floor,
+        }
+        fid = score(
+            "fidelity/fid",
+            self._interval(x, y, error, factor),
+            reference=frechet_distance(real, y),
+            extra=extra,
+            **about,
+        )
+        if limit != limit:
+            reason = "too few subjects to leave any out"
+            return [fid, Score("fidelity/fid_infinity", limit, reason=reason)]
+        beyond = score(
+            "fidelity/fid_infinity",
+            Estimate(limit, limit - half, limit + half),
+            reference=real_limit,
+            extra={"line_error": line_error, **extra},
+            **about,
+        )
+        return [fid, beyond]
 
-    def _interval(self, x: Tensor, y: Tensor, xs: ArrayLike, ys: ArrayLike) -> Estimate:
+    def _interval(self, x: Tensor, y: Tensor, error: float, factor: float) -> Estimate:
+        """The distance, which is never negative, with its interval."""
         value = frechet_distance(x, y)
+        return Estimate(value, max(value - factor * error, 0.0), value + factor * error)
+
+    def _error(self, x: Tensor, y: Tensor, xs: ArrayLike, ys: ArrayLike) -> tuple[float, float]:
+        """(standard error over the subjects of both sides, Student's factor of the interval)."""
         left, g = jackknife(lambda r: frechet_distance(x[r], y), xs, groups=self.groups)
         right, h = jackknife(lambda r: frechet_distance(x, y[r]), ys, groups=self.groups)
-        half = student.ppf((1 + LEVEL) / 2, max(min(g, h) - 1, 1)) * (left**2 + right**2) ** 0.5
-        return Estimate(value, max(value - half, 0.0), value + half)
+        factor = student.ppf((1 + LEVEL) / 2, max(min(g, h) - 1, 1))
+        return float(np.hypot(left, right)), float(factor)

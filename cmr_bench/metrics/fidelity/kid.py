@@ -12,7 +12,7 @@ from torch import Tensor
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.halves import Rows, halves
-from cmr_bench.metrics.fidelity.spaces import each_space
+from cmr_bench.metrics.fidelity.spaces import each_space, in_spaces
 from cmr_bench.stats import Array, Estimate, expanded_percentile, multiplicities
 from cmr_bench.types import Score
 
@@ -83,12 +83,13 @@ def _groups(subjects: ArrayLike | None, n: int) -> Tensor:
 class KID(Metric):
     """Synthetic against test; the floor, train against test, is what other real subjects get.
 
+    But for spaces whose encoder was trained on train: there it is in-sample, and too high.
     One score for each space, `fidelity/kid` for the default encoder and `fidelity/kid_<space>` for
     the others: a ranking that holds in one space alone is the taste of one network.
     """
 
     axis = "fidelity"
-    names = ("fidelity/kid",)
+    names: tuple[str, ...] = ("fidelity/kid",)
     pools = ("train", "test", "synthetic")
     higher_is_better = False
     orders = (("heldout", "blurred", "painter", "noise"), ("heldout", "vendor"))
@@ -96,12 +97,13 @@ class KID(Metric):
 
     def __init__(self, repeats: int = 2000, spaces: Sequence[str] = ("features",)) -> None:
         self.repeats, self.spaces = repeats, tuple(spaces)
+        self.names = in_spaces(type(self).names, self.spaces)
         self.needs = ("encode",) if "features" in self.spaces else ()
 
     def compute(self, evidence: Evidence) -> list[Score]:
         if min(len(evidence.pools[name]) for name in self.pools) < 2:
             return self.blank("needs two images in each of train, test and synthetic")
-        return each_space(evidence, self.names, self.spaces, self._in)
+        return each_space(evidence, type(self).names, self.spaces, self._in)
 
     def _in(self, space: str, evidence: Evidence) -> list[Score]:
         found, floor = (self._to_test(evidence, space, name) for name in ("synthetic", "train"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -47,6 +48,10 @@ class LPIPS(Metric):
         return reason
 
     def compute(self, evidence: Evidence) -> list[Score]:
+        return [paired("fidelity/lpips", self.distance(), evidence)]
+
+    def distance(self) -> Callable[[Images, Images], Tensor]:
+        """(B, 1, H, W) pairs to (B,) distances."""
         import lpips
 
         with warnings.catch_warnings():
@@ -57,4 +62,4 @@ class LPIPS(Metric):
             with torch.no_grad():
                 return network(a.expand(-1, 3, -1, -1), b.expand(-1, 3, -1, -1)).flatten()
 
-        return [paired("fidelity/lpips", distance, evidence)]
+        return distance

@@ -11,7 +11,7 @@ from torch import Tensor
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.equal import equal_rows
-from cmr_bench.metrics.fidelity.spaces import each_space
+from cmr_bench.metrics.fidelity.spaces import each_space, in_spaces
 from cmr_bench.stats import row_mean
 from cmr_bench.types import Score
 
@@ -66,7 +66,12 @@ class Manifold(Metric):
     """
 
     axis = "fidelity"
-    names = ("fidelity/precision", "fidelity/recall", "fidelity/density", "fidelity/coverage")
+    names: tuple[str, ...] = (
+        "fidelity/precision",
+        "fidelity/recall",
+        "fidelity/density",
+        "fidelity/coverage",
+    )
     pools = ("train", "test", "synthetic")
     higher_is_better = True
     orders = (("heldout", "noise"),)
@@ -74,12 +79,13 @@ class Manifold(Metric):
 
     def __init__(self, k: int = 5, spaces: Sequence[str] = ("features",)) -> None:
         self.k, self.spaces = k, tuple(spaces)
+        self.names = in_spaces(type(self).names, self.spaces)
         self.needs = ("encode",) if "features" in self.spaces else ()
 
     def compute(self, evidence: Evidence) -> list[Score]:
         if min(len(evidence.pools[name]) for name in self.pools) <= self.k:
             return self.blank(f"needs more than k = {self.k} images in train, test and synthetic")
-        return each_space(evidence, self.names, self.spaces, self._in)
+        return each_space(evidence, type(self).names, self.spaces, self._in)
 
     def _in(self, space: str, evidence: Evidence) -> list[Score]:
         rows = equal_rows(evidence, "test", "synthetic", "train")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -102,6 +100,9 @@ class PaperFID(FID):
     names = ("fidelity/paper_fid",)
     pools = ("train", "test", "matched")
 
+    def __init__(self, groups: int = 10) -> None:
+        super().__init__(groups)
+
     def compute(self, evidence: Evidence) -> list[Score]:
         names = ("matched", "test", "train")
         x, y, real = (evidence.features(name)[:MOST] for name in names)
@@ -111,7 +112,7 @@ class PaperFID(FID):
         return [
             score(
                 self.names[0],
-                self._interval(x, y, xs, ys),
+                self._interval(x, y, *self._error(x, y, xs, ys)),
                 n=len(x),
                 unit="images",
                 better="lower",
@@ -123,7 +124,7 @@ class PaperFID(FID):
 
 
 class PaperLPIPS(LPIPS):
-    """LPIPS with the backbone of the study, VGG."""
+    """LPIPS of the first 1000 pairs of (matched, test) with the backbone of the study, VGG; mean over images."""
 
     names = ("fidelity/paper_lpips",)
 
@@ -131,4 +132,17 @@ class PaperLPIPS(LPIPS):
         super().__init__("vgg")
 
     def compute(self, evidence: Evidence) -> list[Score]:
-        return [replace(found, name=self.names[0]) for found in super().compute(evidence)]
+        distance = self.distance()
+        a, b = (evidence.pools[name].images[:MOST] for name in ("matched", "test"))
+        subjects = evidence.subjects("test")[:MOST]
+        pairs = zip(a.split(64), b.split(64), strict=True)
+        values = torch.cat([distance(*pair) for pair in pairs])
+        return [
+            score(
+                self.names[0],
+                row_mean(values, subjects, seed=evidence.seed),
+                n=len(set(subjects)),
+                better="",
+                extra={"images": len(a), "note": NOTE},
+            )
+        ]

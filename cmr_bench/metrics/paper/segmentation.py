@@ -71,7 +71,8 @@ class PaperSegmentation(Metric):
             if len(pool.labels) < len(LABELS) - 1:
                 there = ", ".join(LABELS[k] for k in pool.labels)
                 reason = f"labels {there} alone: the rest would count as background"
-                scores.append(Score(f"utility/paper_{prefix}dice", np.nan, reason=reason))
+                given = [f"utility/paper_{prefix}{what}" for what in MEASURES]
+                scores += [Score(name, np.nan, reason=reason) for name in given]
                 continue
             real, synthetic = (self._table(evidence, arm, domain) for arm in ("real", "synthetic"))
             scores += self._scores(f"utility/paper_{prefix}", synthetic, real, evidence.seed)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
-from cmr_bench.metrics.utility.arms import Arm, named
+from cmr_bench.metrics.utility.arms import Arm, named, some_subjects
 from cmr_bench.metrics.utility.breakdown import breakdown, volumes
 from cmr_bench.metrics.utility.worth import worth
 from cmr_bench.metrics.volumes import cases, ejection
@@ -38,6 +38,11 @@ class Judged:
     def whole(self) -> pd.DataFrame:
         return self.found[self.found["level"] == "all"]
 
+    def beside(self, other: Judged) -> Judged:
+        """The fits of the seeds that the other arm has too."""
+        fits = other.found["fit"].nunique()
+        return replace(self, found=self.found[self.found["fit"] < fits])
+
     @property
     def dice(self) -> pd.Series:
         return subject_means(self.whole["dice"], self.whole["subject"])
@@ -50,11 +55,13 @@ class Segmentation(Metric):
     averaged within a subject. Dice and, but for arms of few real subjects, each structure's Dice,
     IoU, HD95, ASD, volume error (ml) and the error of the ejection fraction (%); background never
     counts, and rules for absent structures are those of `volumes`. `dice_ratio` and `dice_gap`
-    compare each arm with the real one on the same subjects (paired bootstrap; p and, over all
-    comparisons of both domains, Holm's p in `extra`). `worth` is the number of real patients that
-    do as much (`worth.py`), where arms of few real subjects make a learning curve. On the external
-    domain only structures count that both the training and the test data label. All volumes and
-    their breakdown by vendor, pathology and level are tables of the cell.
+    compare each arm with the real one on the same subjects and seeds (paired bootstrap; in `extra` p
+    of the paired t test and Holm's p over all comparisons of both domains of the cell). Intervals
+    and p cover the choice of test subjects alone, neither the seeds of the fits nor other cells.
+    `worth` is the number of real patients that do as much (`worth.py`), where arms of few real
+    subjects make a learning curve. On the external domain only structures count that both the
+    training and the test data label. All volumes and their breakdown by vendor, pathology and level
+    are tables of the cell.
     """
 
     axis = "utility"
@@ -89,13 +96,14 @@ class Segmentation(Metric):
         for arm in (arm for arm in self.arms if not arm.lacks(train)):
             seeds = self.seeds[: arm.fits]
             drawn = [evidence.segmented(arm, domain, seed) for seed in seeds]
-            about = describe(arm, evidence, len(seeds))
+            about = describe(arm, evidence, seeds)
             name = "" if arm.name == "synthetic" else f"{arm.name}_"
             prefix = f"utility/{POOLS[domain]}{name}"
             yield Judged(arm, domain, prefix, volumes(pool, drawn, labels), about)
 
     def _own(self, one: Judged, real: Judged, seed: int) -> list[Score]:
-        """The arm's own scores, each beside that of the real arm."""
+        """The arm's own scores, each beside that of the real arm at the same seeds."""
+        real = real.beside(one)
         scores = [self._score(one, f"{one.prefix}dice", "dice", one.whole, real.whole, seed)]
         if one.arm.few:
             return scores
@@ -128,12 +136,16 @@ class Segmentation(Metric):
     def _against_real(self, judged: Sequence[dict[str, Judged]], seed: int) -> list[Score]:
         """Ratio and gap of each arm, with p corrected for the number of gaps in all domains."""
         pairs = [
-            (o, arms["real"]) for arms in judged for o in arms.values() if o.arm.name != "real"
+            (o, arms["real"].beside(o))
+            for arms in judged
+            for o in arms.values()
+            if o.arm.name != "real"
         ]
-        p = [difference_p(one.dice, real.dice, seed=seed) for one, real in pairs]
+        p = [difference_p(one.dice, real.dice) for one, real in pairs]
+        known = int(np.isfinite(p).sum())
         scores = []
         for (one, real), raw, held in zip(pairs, p, holm(p), strict=True):
-            tested = {"p": raw, "p_holm": float(held), "comparisons": len(pairs)}
+            tested = {"p": raw, "p_holm": float(held), "comparisons": known}
             for what, compare, equal in (("ratio", ratio, 1.0), ("gap", difference, 0.0)):
                 scores.append(
                     score(
@@ -151,16 +163,16 @@ class Segmentation(Metric):
     def _worth(self, arms: Sequence[Judged], evidence: Evidence) -> list[Score]:
         """Real patients that each arm with synthetic images is worth, where the curve can tell."""
         train = evidence.pools["train"]
-        points = {o.arm.real_subjects(train): o.dice for o in arms if _real_point(o.arm)}
+        points = {o.arm.real_subjects(train): o for o in arms if _real_point(o.arm)}
         counts = sorted(points)
         if len(counts) < 2:
             return []
-        curve = pd.DataFrame({count: points[count] for count in counts})
         scores = []
         for one in arms:
             base = one.arm.real_subjects(train)
             if one.arm.kind == "real" or not one.arm.on_curve or base >= counts[-1]:
                 continue
+            curve = pd.DataFrame({count: points[count].beside(one).dice for count in counts})
             found = worth(counts, curve, one.dice, base=base, seed=evidence.seed)
             scores.append(
                 score(
@@ -195,12 +207,15 @@ class Segmentation(Metric):
         ]
 
 
-def describe(arm: Arm, evidence: Evidence, fits: int) -> dict[str, float | str]:
-    """What stands beside each score of an arm; `synthetic_images` are different ones that it may see."""
-    there = len(evidence.pools["synthetic"])
+def describe(arm: Arm, evidence: Evidence, seeds: Sequence[int]) -> dict[str, float | str]:
+    """What stands beside each score of an arm; `synthetic_images` are different ones that its first fit sees."""
+    train, there = evidence.pools["train"], len(evidence.pools["synthetic"])
+    if arm.ratio:
+        real = len(some_subjects(train, arm.subjects, seeds[0]))
+        there = min(there, round(arm.ratio * real))
     return {
-        "segmenter_seeds": fits,
-        "real_subjects": arm.real_subjects(evidence.pools["train"]),
+        "segmenter_seeds": len(seeds),
+        "real_subjects": arm.real_subjects(train),
         "synthetic": f"{arm.ratio:g} to 1" if arm.ratio else "none" if arm.ratio == 0 else "all",
         "synthetic_images": 0 if arm.kind == "real" else there,
         "on_curve": str(arm.on_curve).lower(),
