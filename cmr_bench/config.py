@@ -73,13 +73,21 @@ def resolved(config: Any) -> Any:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
+    if missing := [*missing_keys(OmegaConf.to_container(config, resolve=False))]:
         raise ValueError("; ".join(f"{key} is missing: give {key}=VALUE" for key in missing))
     try:
         return plain(config)
     except OmegaConfBaseException as error:
         raise ValueError(str(error).splitlines()[0]) from error
+
+
+def missing_keys(node: Any, where: str = "") -> Iterator[str]:
+    """Keys that have no value yet; those that only refer to one are not named."""
+    items = node.items() if isinstance(node, Mapping) else ()
+    for key, value in items:
+        if value == "???":
+            yield f"{where}{key}"
+        yield from missing_keys(value, f"{where}{key}.")
 
 
 def strangers(

@@ -48,8 +48,8 @@ def segmenter(
 def segmenter_inputs(stages: Stages, arm: Arm, seed: int, judge: str = "") -> dict[str, Any]:
     """What determines the segmentation network of an arm."""
     made: dict[str, Any] = {"arm": arm.kind}
-    there = len(set(pools["train"].subjects))
-    made |= {"subjects": arm.subjects} if arm.few and arm.subjects != there else {}
+    if arm.few and arm.subjects != len(set(stages.pools["train"].subjects)):
+        made["subjects"] = arm.subjects
     made |= {"ratio": arm.ratio} if arm.ratio else {}
     made |= {"pretrain": True} if arm.pretrain else {}
     made |= {"samples": key_of(stages.sample_inputs)} if arm.kind != "real" else {}

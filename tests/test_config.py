@@ -77,6 +77,7 @@ def test_the_plain_part_has_keys_and_types_too() -> None:
         ("seed=one", "seed is 'one', not int"),
         ("model.sampler.eta=a", "model.sampler.eta is 'a', not float"),
         ("fit.steps=many", "fit.steps is 'many', not int"),
+        ("data=acdc", "data.root is missing: give data.root=VALUE"),
     ],
 )
 def test_a_wrong_override_is_one_line_and_nothing_is_made(
