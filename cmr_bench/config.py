@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import os
-import re
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from inspect import Parameter, isclass, signature
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -34,11 +31,19 @@ def build(node: Any, *without: str, **more: Any) -> Any:
 
     Keys in `without` are left out, `more` are passed on.
     """
+    from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
     tree = plain(node)
     kept = {key: value for key, value in tree.items() if key not in without}
-    make = instantiate({**kept, "_partial_": True}, _convert_="all")
+    try:
+        make = instantiate({**kept, "_partial_": True}, _convert_="all")
+    except (
+        InstantiationException
+    ) as error:  # what a part of the node says is for the user as it stands
+        if isinstance(error.__cause__, ValueError | OSError):
+            raise error.__cause__ from None
+        raise
     return make if tree.get("_partial_") and not more else make(**more)
 
 
@@ -53,7 +58,7 @@ def check(config: Any, allowed: Mapping[str, Any]) -> None:
     """Refuse unknown keys, wrong types and missing values anywhere in a composed configuration.
 
     Nodes with `_target_` are held against the signature of what they name; `allowed` gives the shape of the rest:
-    a mapping of keys, or None for a node that is free or describes itself.
+    a mapping of keys, a type, a range of integers, or None for a node that is free or describes itself.
 
     Raises:
         ValueError: one line a mistake, each naming the key and the nearest right one.
@@ -93,7 +98,7 @@ def missing_keys(node: Any, where: str = "") -> Iterator[str]:
 def strangers(
     tree: Mapping[str, Any], allowed: Mapping[str, Any], where: str = ""
 ) -> Iterator[str]:
-    """Keys of the plain part of the tree that the verb does not read, and scalars of another type."""
+    """Keys of the plain part of the tree that the verb does not read, and scalars of another type or out of range."""
     for key, value in tree.items():
         name = f"{where}{key}"
         if key not in allowed:
@@ -101,6 +106,9 @@ def strangers(
         elif isinstance(allowed[key], type):
             if value is not None and not fits(value, allowed[key]):
                 yield f"{name} is {value!r}, not {allowed[key].__name__}"
+        elif isinstance(allowed[key], range):
+            if value is not None and not (fits(value, int) and value in allowed[key]):
+                yield f"{name} is {value!r}, not an int of at least {allowed[key].start}"
         elif isinstance(allowed[key], Mapping) and isinstance(value, Mapping):
             yield from strangers(value, allowed[key], f"{name}.")
 
@@ -168,75 +176,3 @@ def unknown(name: str, right: list[str], what: str = "a key") -> str:
     return f"{name} is not {what}" + (
         f": did you mean {near[0]}?" if near else f": take one of {', '.join(right)}"
     )
-
-
-def verb(name: str, task: Callable[[Any], None]) -> None:
-    """Run a task under Hydra with conf/<name>.yaml; a user's mistake is one line and exit code 2."""
-    import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    loud = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        hydra.main(version_base="1.3", config_path=conf_path(), config_name=name)(task)()
-    except (HydraException, OmegaConfBaseException) as error:
-        if loud:
-            raise
-        sys.exit(f"cmr_bench: {explain(error, name)}".rstrip())
-    except (ValueError, OSError) as error:
-        if loud:
-            raise
-        sys.exit(f"cmr_bench: {error}")
-
-
-def explain(error: Exception, name: str) -> str:
-    """A refused override, or the mistake that a component found, in one line with the remedy."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    libraries = (HydraException, OmegaConfBaseException)
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, ValueError | OSError) and not isinstance(inner, libraries):
-            return str(inner)
-        inner = inner.__cause__
-    text = str(error)
-    key = re.search(r"Could not override '([^']+)'", text)
-    if key:
-        return unknown(key[1], list(known_keys(name)))
-    option = re.search(r"Could not find '([^']+)'", text)
-    if option and "Available options" in text:
-        group, _, choice = option[1].rpartition("/")
-        options = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
-        return unknown(f"{group}={choice}", [f"{group}={o}" for o in options], "an option")
-    return " ".join(line.strip() for line in text.splitlines() if line.strip())
-
-
-def known_keys(name: str) -> Iterator[str]:
-    """Every key of the verb's configuration, with the group choices given on the command line where they compose."""
-    import hydra
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-
-    choices = [word for word in sys.argv[1:] if re.fullmatch(r"[\w/@]+=[\w/]+", word)]
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_path()):
-        for overrides in (choices, []):
-            try:
-                config = hydra.compose(name, overrides)
-                break
-            except HydraException:
-                continue
-        else:
-            return
-    yield from walk(OmegaConf.to_container(config, resolve=False))
-
-
-def walk(node: Any, where: str = "") -> Iterator[str]:
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            name = f"{where}.{key}" if where else str(key)
-            yield name
-            yield from walk(value, name)

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmr_bench.config import check, verb
+from cmr_bench.commands import verb
+from cmr_bench.config import check
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cmr_bench.config import check, verb
+from cmr_bench.commands import verb
+from cmr_bench.config import check
 
 KEYS: dict[str, Any] = {
     "data": None,

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cmr_bench.config import check, verb
+from cmr_bench.commands import verb
+from cmr_bench.config import check
 
 KEYS: dict[str, Any] = {"store": {"root": str}, "out": str, "all_done": bool}
 

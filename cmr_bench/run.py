@@ -6,7 +6,8 @@ import logging
 import sys
 from typing import Any
 
-from cmr_bench.config import check, verb
+from cmr_bench.commands import verb
+from cmr_bench.config import check
 from cmr_bench.interruption import flag
 from cmr_bench.launchers.jobs import FAILED, KEYS, choices_of
 from cmr_bench.launchers.local import Local
@@ -36,7 +37,7 @@ def task(config: Any) -> None:
     except Exception as error:  # whatever it was, the other cells go on
         users = isinstance(error, ValueError | OSError)
         log.error("%s failed: %s", choices["model"], error, exc_info=None if users else error)
-        FAILED.append(choices["model"])
+        FAILED.append(f"{choices['model']}: {error}")
 
 
 def main() -> None:
@@ -48,7 +49,7 @@ def main() -> None:
 
         print(table(PLANNED))
     if FAILED:
-        sys.exit(f"cmr_bench: {len(FAILED)} of the cells failed: {', '.join(FAILED)}")
+        sys.exit(f"cmr_bench: {len(FAILED)} of the cells failed: {'; '.join(FAILED)}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from cmr_bench.spaces import Space
 from cmr_bench.store import Store, key_of, read_json
 from cmr_bench.store.samples import Samples
 from cmr_bench.synthesis import synthesise, synthetic_pool
-from cmr_bench.training import fit, load, precision_of
+from cmr_bench.training import fit, load, precision_of, refuse_absent
 from cmr_bench.types import MaskSource, MaskToImage, Pool
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ class Stages:
         self.config = config
         self.store = Store(config.store.root)
         self.seconds: dict[str, float] = {}
+        refuse_absent(config.trainer.accelerator)
         self.trainer = build(config.trainer)
         self.seen: set[Path] = set()
 

@@ -147,6 +147,8 @@ def fit(
     bit, as one left alone (same versions, device and threads). With `checkpoint_minutes` None nothing is written
     before the end, and a wish to stop is not answered until then: for trainings of a few steps inside another one.
     """
+    if steps < 1:
+        raise ValueError(f"{title}: steps is {steps}, at least 1 is needed")
     last = folder / "last.ckpt"
     saving = Saving(last, minutes=checkpoint_minutes, validate_every=validate_every)
     averaging = [Averaging(ema)] if ema is not None else []
@@ -188,6 +190,12 @@ def trainer(
         gradient_clip_val=gradient_clip_val,
         **of_fit,
     )
+
+
+def refuse_absent(accelerator: str) -> None:
+    """Refuse a GPU where there is none."""
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ValueError("trainer=gpu: no GPU is visible here; take trainer=cpu or trainer=auto")
 
 
 def precision_of(accelerator: str, precision: str) -> str:

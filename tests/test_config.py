@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from cmr_bench.config import build, check, conf_path, mistakes
@@ -76,7 +77,13 @@ def test_the_plain_part_has_keys_and_types_too() -> None:
         ("model=fmm", "model=fmm is not an option: did you mean model=fm?"),
         ("seed=one", "seed is 'one', not int"),
         ("model.sampler.eta=a", "model.sampler.eta is 'a', not float"),
-        ("fit.steps=many", "fit.steps is 'many', not int"),
+        ("fit.steps=many", "fit.steps is 'many', not an int of at least 1"),
+        ("fit.steps=-5", "fit.steps is -5, not an int of at least 1"),
+        (
+            "model=control/copyy",
+            "model=control/copyy is not an option: did you mean model=control/copy?",
+        ),
+        ("model/samplr=heun", "model/samplr is not a key: did you mean model/sampler?"),
         ("data=acdc", "data.root is missing: give data.root=VALUE"),
     ],
 )
@@ -84,9 +91,16 @@ def test_a_wrong_override_is_one_line_and_nothing_is_made(
     override: str, words: str, tmp_path: Path
 ) -> None:
     done = run(override, cwd=tmp_path)
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert words in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs" / "data").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to train on")
+def test_a_gpu_that_is_not_there_is_refused_before_any_work(tmp_path: Path) -> None:
+    done = run("trainer=gpu", cwd=tmp_path)
+    assert done.returncode != 0 and "failed: ddpm: trainer=gpu: no GPU is visible" in done.stderr
     assert not (tmp_path / "runs" / "data").exists()
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cmr_bench.config import plain, resolved
 from cmr_bench.preparation import FORMAT, source_files
 from cmr_bench.store import Job, Store, key_of
+
+COUNT = range(1, sys.maxsize)
 
 KEYS: dict[str, Any] = {
     **dict.fromkeys(
@@ -20,8 +23,8 @@ KEYS: dict[str, Any] = {
     "tags": None,
     "checkpoint_minutes": float,
     "dry_run": bool,
-    "fit": {"steps": int, "batch": int, "ema": float, "augment": None},
-    "synthesis": {"count": int, "batch": int},
+    "fit": {"steps": COUNT, "batch": COUNT, "ema": float, "augment": None},
+    "synthesis": {"count": COUNT, "batch": COUNT},
     "store": {"root": str},
 }
 """What a cell reads, beside what describes itself by `_target_`."""

@@ -98,5 +98,6 @@ class Sweep(Launcher):
 def failed(job: Job) -> None:
     """The sweep goes on; the verb ends non-zero and names it."""
     status = job.status
-    log.error("%s %s: %s (log: %s)", job.name, status.state, status.detail, job.log)
-    FAILED.append(job.name)
+    reason = status.detail or "ended without a word"
+    log.error("%s failed: %s (log: %s)", job.name, reason, job.log)
+    FAILED.append(f"{job.name}: {reason}")

@@ -24,12 +24,12 @@ def report(
 ) -> str:
     """Write table.csv, scores.csv (of each cell), table.json, triangle.png and index.html; returns the table for a terminal.
 
-    Reads the store alone, so it works while cells run and after a crash. `out` is `<root>/report`
+    Reads the store alone, so it works while cells run and after a crash; only finished cells are compared. `out` is `<root>/report`
     unless given. With `every_cell` the text begins with a line for each cell.
     """
     folder = Path(out) if out is not None else Path(root) / "report"
     found = entries(root)
-    table = compare(found)
+    table = compare([entry for entry in found if entry.status.state == "done"])
     models = triangles(table)
     for name, frame in (("table.csv", table), ("scores.csv", score_frame(found))):
         with atomic(folder / name) as temporary:

@@ -1,0 +1,98 @@
+"""A verb on the command line: Hydra around a task, and a user's mistake in one line with the remedy."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from cmr_bench.config import conf_path, unknown
+
+
+def verb(name: str, task: Callable[[Any], None]) -> None:
+    """Run a task under Hydra with conf/<name>.yaml; a user's mistake is one line and exit code 2."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    loud = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(version_base="1.3", config_path=conf_path(), config_name=name)(task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        if loud:
+            raise
+        stop(explain(error, name))
+    except (ValueError, OSError) as error:
+        if loud:
+            raise
+        stop(str(error))
+
+
+def stop(words: str) -> NoReturn:
+    """End with a user's mistake: one line on stderr, exit code 2."""
+    print(f"cmr_bench: {words}".rstrip(), file=sys.stderr)
+    sys.exit(2)
+
+
+def explain(error: Exception, name: str) -> str:
+    """A refused override, or the mistake that a component found, in one line with the remedy."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    libraries = (HydraException, OmegaConfBaseException)
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, ValueError | OSError) and not isinstance(inner, libraries):
+            return str(inner)
+        inner = inner.__cause__
+    text = str(error)
+    key = re.search(r"Could not override '([^']+)'", text)
+    if key:
+        groups = [
+            path.relative_to(conf_path()).as_posix()
+            for path in Path(conf_path()).rglob("*")
+            if path.is_dir()
+        ]
+        return unknown(key[1], groups if "/" in key[1] else list(known_keys(name)))
+    option = re.search(r"Could not find '([^']+)'", text)
+    if option and "Available options" in text:
+        group, _, choice = option[1].partition("/")
+        typed = [word for word in sys.argv if word.endswith(f"={choice}")]
+        group = typed[0].partition("=")[0] if typed else group
+        folder = Path(conf_path(), group.partition("@")[0])
+        options = [p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml")]
+        return unknown(f"{group}={choice}", [f"{group}={o}" for o in sorted(options)], "an option")
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def known_keys(name: str) -> Iterator[str]:
+    """Every key of the verb's configuration, with the group choices given on the command line where they compose."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+
+    choices = [word for word in sys.argv[1:] if re.fullmatch(r"[\w/@]+=[\w/]+", word)]
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_path()):
+        for overrides in (choices, []):
+            try:
+                config = hydra.compose(name, overrides)
+                break
+            except HydraException:
+                continue
+        else:
+            return
+    yield from walk(OmegaConf.to_container(config, resolve=False))
+
+
+def walk(node: Any, where: str = "") -> Iterator[str]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            name = f"{where}.{key}" if where else str(key)
+            yield name
+            yield from walk(value, name)
