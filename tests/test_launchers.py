@@ -63,7 +63,12 @@ def test_what_ends_badly_is_named_and_the_others_go_on(
 ) -> None:
     Local(jobs=at_once, poll_seconds=0.02).start(list(jobs.values()))
     assert jobs["good"].status.state == "done"
-    assert sorted(line.split(":")[0] for line in FAILED) == ["killed", "memory", "raises", "stopped"]
+    assert sorted(line.split(":")[0] for line in FAILED) == [
+        "killed",
+        "memory",
+        "raises",
+        "stopped",
+    ]
     assert "out of paint" in jobs["raises"].status.detail
     assert "SIGKILL" in jobs["killed"].status.detail
     assert "ended with code 1: MemoryError" in jobs["memory"].status.detail
