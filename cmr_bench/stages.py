@@ -148,8 +148,7 @@ class Stages:
             )
 
         folder = self.built("masks", "mask", self.mask_inputs, make)
-        model = self.to_device(load(build(node.module), folder / "last.ckpt"))
-        return Learned(model, size=self.config.data.size)
+        return Learned(self.ready(build(node.module), folder), size=self.config.data.size)
 
     @property
     def latent(self) -> bool:
@@ -213,6 +212,17 @@ class Stages:
             )
 
         folder = self.built("fit", "model", self.model_inputs, make)
+        return self.ready(module, folder)
+
+    def ready(self, module: Diffusion, folder: Path) -> Diffusion:
+        """The module with its trained weights, on its device and in the precision of its training.
+
+        Channels last is the faster format forward, and the slower one backward.
+        """
+        node = self.config.trainer
+        if precision_of(node.accelerator, node.precision) == "bf16-mixed":
+            module.precision = torch.bfloat16
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self.to_device(load(module, folder / "last.ckpt"))
 
     def budget(self, node: DictConfig) -> dict[str, Any]:

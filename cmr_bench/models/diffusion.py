@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import lightning.pytorch as pl
@@ -24,8 +24,12 @@ class Diffusion(pl.LightningModule):
     """A generator that learns y = p x0 + q eps at x_t = a x0 + b eps and walks from noise to data.
 
     Training minimises E |f(x_t, t, mask) - y|^2 over t from `law`; `steps` is the default number of sampler
-    steps. Noise and times of training step k are a function of (seed, k, rank) alone.
+    steps. Noise and times of training step k are a function of (seed, k, rank) alone. `precision` is what the
+    network answers in outside of training, float32 until it is set to that of its training; coefficients and
+    states stay in float32 or better.
     """
+
+    precision = torch.float32
 
     def __init__(
         self,
@@ -50,7 +54,6 @@ class Diffusion(pl.LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.denoiser = denoiser(channels=space.channels, factor=space.factor)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def corrupt(self, z: Tensor, t: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """(x_t, y): the noisy input at times t (B,) and what the network should answer."""
@@ -102,7 +105,7 @@ class Diffusion(pl.LightningModule):
         def predict(x: Tensor, t: Tensor) -> Pair:
             return Pair(*self.predict(x, t.expand(len(x)).to(x.device), masks))
 
-        with self.lower_precision():
+        with self.as_trained():
             times = grid(self.path, steps or self.steps)
             z = self.sampler(predict, draw(-1), self.path, times, draw)
             return self.space.decode(z).cpu()
@@ -111,7 +114,7 @@ class Diffusion(pl.LightningModule):
     def reconstruct(self, images: Images) -> Images:
         """Images through the model's space and back, D(E(x)): what it can draw of them at best."""
         self.eval()
-        with self.lower_precision():
+        with self.as_trained():
             return self.space.decode(self.space.encode(images.to(self.device))).cpu()
 
     @torch.inference_mode()
@@ -121,7 +124,7 @@ class Diffusion(pl.LightningModule):
         """(prediction, target) of the network for noise drawn from `seeds` at times t (B,), in the model's space."""
         self.eval()
         images, masks, t = images.to(self.device), masks.to(self.device), self.path.snap(t)
-        with self.lower_precision():
+        with self.as_trained():
             z = self.space.encode(masks if self.space.reads == "masks" else images)
             eps = row_noise(seeds, z.shape[1:], "noised").to(z)
             x, y = self.corrupt(z, t.to(z.device), eps)
@@ -137,11 +140,10 @@ class Diffusion(pl.LightningModule):
             columns.append((y - want).square().flatten(1).mean(1))
         return torch.stack(columns, 1)
 
-    def lower_precision(self) -> AbstractContextManager:
-        """bfloat16 for the network on a GPU that has it; coefficients and states stay in float32 or better."""
-        if self.device.type == "cuda" and torch.cuda.is_bf16_supported():
-            return torch.autocast("cuda", torch.bfloat16)
-        return nullcontext()
+    def as_trained(self) -> AbstractContextManager:
+        return torch.autocast(
+            self.device.type, self.precision, enabled=self.precision is not torch.float32
+        )
 
     def configure_optimizers(self) -> Any:
         return warm_cosine(self, self.optimizer(self.denoiser.parameters()), self.warmup)

@@ -146,6 +146,17 @@ def test_mixed_precision_never_touches_the_coefficients(precision):
     torch.testing.assert_close((mixed_z, *mixed), (z, *plain), atol=0, rtol=0)
 
 
+def test_samples_in_lower_precision_are_the_same_images():
+    model, seeds = tiny.awake(tiny.fm()), torch.arange(4)
+    plain = model.sample(POOL.masks[:4], seeds=seeds)
+    model.precision = torch.bfloat16
+    mixed = model.sample(POOL.masks[:4], seeds=seeds)
+    assert mixed.dtype == torch.float32 and not torch.equal(mixed, plain)
+    torch.testing.assert_close(mixed, plain, atol=0.05, rtol=0)
+    alone = model.sample(POOL.masks[1:2], seeds=seeds[1:2])
+    torch.testing.assert_close(alone, mixed[1:2], atol=0.02, rtol=0)
+
+
 @pytest.mark.parametrize("path", [Linear(), Chain(1000, last=0.999)])
 def test_a_target_that_loses_the_image_in_the_noise_is_refused(path):
     with pytest.raises(
