@@ -33,6 +33,7 @@ from cmr_bench.reporting.tables import (
     headlines,
     label,
     number,
+    parted,
 )
 from cmr_bench.reporting.verdicts import Verdict, verdicts
 from cmr_bench.store import read_json
@@ -50,6 +51,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
     drawn = legible(models)
     many = len(groups) > LEGIBLE
     attacks = roc_plot(found, palette)
+    main, rest = parted(table)
     template = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,
@@ -60,7 +62,8 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
         sentences=summary(found, models),
         groups=[group for group in groups if group in set(table["group"])],
         palette=palette,
-        axes=[] if many else _rows(table),
+        axes=[] if many else _rows(main),
+        details=[] if many else _rows(rest),
         headlines=headlines(table) if many else None,
         left_out=len(models) - len(drawn),
         triangle=_picture(triangle_plot(drawn, palette)) if models else None,

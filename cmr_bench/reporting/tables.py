@@ -24,12 +24,11 @@ COLUMNS = (
     "reference reference_name reason void unfit best"
 ).split()
 DETAIL = (
-    r"_(?:lv|myo|rv)$|/(?:both|real|external_real)_|/(?:external_)?(?:few|strong|pretrained|both\d)"
+    r"_(?:lv|myo|rv)$|/(?:both|real|external_real|external_both)_|/(?:external_)?(?:few|strong|pretrained|both\d)"
     r"|_tpr_at_low_fpr$|/(?!mia_)\w+_tpr_at_fpr$"
-    r"|/(?:precision|recall|density|psnr|ssim|ms_ssim)$"
+    r"|/(?:precision|recall|density|psnr|ssim|ms_ssim)$|/(?!kid)\w+_cardiac$"
 )
-"""Scores that stand in the full table only."""
-
+"""Scores of a structure, an arm or a threshold, which stand below the others or not at all."""
 
 LEGIBLE = 12
 """Models that a plot or a full table can hold beside each other; of more, only the headlines are shown."""
@@ -148,12 +147,18 @@ def counts(part: pd.DataFrame) -> str:
     return "–".join(map(str, dict.fromkeys([numbers[0], numbers[-1]]))) if numbers else "–"
 
 
+def parted(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The main scores, and those in more detail."""
+    detail = table["name"].str.contains(DETAIL)
+    return table[~detail], table[detail]
+
+
 def terminal(table: pd.DataFrame, *, width: int = 100, columns: int = 3) -> str:
     """The main scores as text, `columns` models beside each other."""
     if table.empty:
         return ""
     groups = list(dict.fromkeys(table["group"]))
-    main = table[~table["name"].str.contains(DETAIL)]
+    main, _ = parted(table)
     stream = io.StringIO()
     console = Console(file=stream, width=width, color_system=None, legacy_windows=False)
     if len(groups) > LEGIBLE:
