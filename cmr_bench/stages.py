@@ -215,14 +215,10 @@ class Stages:
         return self.ready(module, folder)
 
     def ready(self, module: Diffusion, folder: Path) -> Diffusion:
-        """The module with its trained weights, on its device and in the precision of its training.
-
-        Channels last is the faster format forward, and the slower one backward.
-        """
+        """The module with its trained weights, on its device and in the precision of its training."""
         node = self.config.trainer
         if precision_of(node.accelerator, node.precision) == "bf16-mixed":
             module.precision = torch.bfloat16
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self.to_device(load(module, folder / "last.ckpt"))
 
     def budget(self, node: DictConfig) -> dict[str, Any]:

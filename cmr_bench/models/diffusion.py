@@ -54,6 +54,7 @@ class Diffusion(pl.LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.denoiser = denoiser(channels=space.channels, factor=space.factor)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def corrupt(self, z: Tensor, t: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """(x_t, y): the noisy input at times t (B,) and what the network should answer."""

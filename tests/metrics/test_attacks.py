@@ -138,6 +138,7 @@ def test_permuted_labels_are_no_better_than_guessing():
 def test_a_classifier_seldom_finds_members_among_permuted_labels():
     found = permuted(26, 14, repeats=150, seed=0, fitted=True)
     assert np.mean([low > 0.5 for _, low, _ in found]) <= 0.06
+    assert abs(np.mean([auc for auc, _, _ in found]) - 0.5) < 0.02
 
 
 def test_nobody_is_judged_by_a_classifier_that_knows_their_subject():
@@ -146,7 +147,7 @@ def test_nobody_is_judged_by_a_classifier_that_knows_their_subject():
     fingerprint = rng.normal(size=(40, 60))[subjects]  # enough to learn every subject by heart
     found = Sides(("a",), subjects.astype(str), subjects < 20)
     guess = cross_fitted(fingerprint, found, seed=0)
-    assert abs((guess > 0)[found.member].mean() - 0.5) < 0.25
+    assert abs((guess > 0.5)[found.member].mean() - 0.5) < 0.25
 
 
 def with_vendors(pool, vendors):

@@ -102,8 +102,8 @@ class Blind(Metric):
 
     Logistic regression on image statistics, vendor, centre and pathology, and the principal
     components of encoder features, fitted on other subjects than it judges; slices averaged to
-    subjects. Where its interval lies above 0.5 all membership results on the split are void. An
-    interval below 0.5 is no knowledge: see `cross_fitted`. AUC of each view alone in the extras.
+    subjects. Where its interval lies above 0.5 all membership results on the split are void; below 0.5
+    it is chance. AUC of each view alone in the extras.
     """
 
     axis = "privacy"
