@@ -42,6 +42,7 @@ def run_cell(
     if config.threads:
         torch.set_num_threads(config.threads)
     stages = Stages(config)
+    refuse_misfit(stages)
     key = key_of({"samples": stages.sample_inputs, "judges": judges(config, stages.external_hash)})
     cell = stages.store.cell(choices["model"], key)
     announce(cell)
@@ -71,6 +72,26 @@ def run_cell(
             raise
         tracker.finish(0)
     return cell
+
+
+def refuse_misfit(stages: Stages) -> None:
+    """Refuse a space or an image size that the networks of a cell cannot work with, before any work."""
+    config = stages.config
+    if "space" not in config.model:
+        return
+    space = build(config.model.space)
+    space = space(autoencoder=build(config.autoencoder.module)) if stages.latent else space
+    if space.reads != "images":
+        raise ValueError("model/space=labels is for stage 1: take pixel or latent")
+    networks = {"model": (config.model, space.factor)}
+    if module := config.mask.get("module"):
+        networks["mask"] = (module, module.get("space", {}).get("factor", 1))
+    for name, (node, factor) in networks.items():
+        denoiser, size = node.get("denoiser", {}), config.data.size
+        halvings = len(denoiser.get("widths", [0])) - 1
+        least = max(denoiser.get("reduction", 1), factor) * 2**halvings
+        if size % least:
+            raise ValueError(f"data.size={size}: this {name} needs a multiple of {least}")
 
 
 def judges(config: DictConfig, external: str | None) -> dict[str, Any]:

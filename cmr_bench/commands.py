@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cmr_bench.config import conf_path, unknown
+
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+"""What a system says of a folder that cannot be written to."""
 
 
 def verb(name: str, task: Callable[[Any], None]) -> None:
@@ -29,7 +33,21 @@ def verb(name: str, task: Callable[[Any], None]) -> None:
     except (ValueError, OSError) as error:
         if loud:
             raise
-        stop(str(error))
+        stop(unwritable(error) or str(error))
+
+
+def unwritable(error: ValueError | OSError) -> str:
+    """Where the store cannot be made or written to, the key that says so; "" for any other error."""
+    typed = [word.partition("=")[2] for word in sys.argv if word.startswith("store.root=")]
+    root = typed[-1] if typed else "runs"
+    store, name = Path(root).expanduser().absolute(), getattr(error, "filename", None)
+    refused = getattr(error, "errno", None) in REFUSED or not store.exists()
+    if not refused or not isinstance(name, str | Path):
+        return ""
+    place = Path(name).absolute()
+    if not (store.is_relative_to(place) or place.is_relative_to(store)):
+        return ""
+    return f"store.root={root}: {getattr(error, 'strerror', '')}: {place}; choose a folder that you may write to"
 
 
 def stop(words: str) -> NoReturn:

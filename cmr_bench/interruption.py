@@ -13,6 +13,9 @@ from typing import Any
 EXIT_CODE = 75
 """EX_TEMPFAIL: all that was done is on disk, start me again."""
 
+FULL = 74
+"""EX_IOERR: the disk is full, perhaps too full to say so on it."""
+
 
 class Stopped(SystemExit):
     """The work was left between two pieces of it; uncaught, the process ends with EXIT_CODE."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -59,7 +58,6 @@ class Planner:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.past = Past(store)
-        self.planned = 0
         self._hashes: dict[Path, str] = {}
         self._arms: dict[str, set[tuple[Arm, int]]] = {}
 
@@ -175,12 +173,7 @@ def drawn(path: Path) -> tuple[int, int]:
 def look_ahead(config: Any, choices: Mapping[str, str], overrides: Sequence[str]) -> Planned:
     """The plan of one cell, named by how it was asked for."""
     stages = Stages(config)
-    at = planner(stages.store.root)
-    plan = at.plan(stages, choices)
-    at.planned += 1
-    if sys.stderr.isatty():
-        print(f"\r{at.planned} cells planned", end="", file=sys.stderr, flush=True)
-    return overrides, plan
+    return overrides, planner(stages.store.root).plan(stages, choices)
 
 
 @cache

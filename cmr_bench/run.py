@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 from cmr_bench.commands import verb
-from cmr_bench.config import check
+from cmr_bench.config import check, conf_path
 from cmr_bench.interruption import flag
-from cmr_bench.launchers.jobs import FAILED, KEYS, choices_of
+from cmr_bench.launchers.grid import Grid
+from cmr_bench.launchers.jobs import FAILED, KEYS, PLANNED, choices_of
 from cmr_bench.launchers.local import Local
 from cmr_bench.launchers.slurm import Slurm
 from cmr_bench.launchers.sweep import register
 
 log = logging.getLogger("cmr_bench")
 
-PLANNED: list[Any] = []
-
 
 def task(config: Any) -> None:
     """One cell: found done, resumed, or made. One that fails leaves its error in its folder; the others go on."""
     from hydra.core.hydra_config import HydraConfig
 
+    refuse_slip(config, HydraConfig.get())
     check(config, KEYS)
     choices = choices_of(HydraConfig.get())
     if config.dry_run:
@@ -40,8 +41,18 @@ def task(config: Any) -> None:
         FAILED.append(f"{choices['model']}: {error}")
 
 
+def refuse_slip(config: Any, hydra: Any) -> None:
+    """Refuse `sweep=NAME`, which only names a group of runs, where the sweep of that name was meant."""
+    named = Path(conf_path(), "sweeps", f"{config.sweep}.yaml").is_file()
+    if named and hydra.mode.name == "RUN" and not hydra.runtime.choices.get("sweeps"):
+        raise ValueError(
+            f"sweep={config.sweep} only names the group of this one cell: type sweeps={config.sweep} "
+            "for the whole grid, or add -m for a cell of that group"
+        )
+
+
 def main() -> None:
-    register(Local, Slurm)
+    register(Local, Slurm, Grid)
     flag.listen()
     verb("run", task)
     if PLANNED:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from cmr_bench.config import build, plain
 from cmr_bench.data.pools import content_hash, load_pool, shared
@@ -19,8 +20,8 @@ from cmr_bench.masks.learned import Learned
 from cmr_bench.models.diffusion import Diffusion
 from cmr_bench.networks.autoencoder import Autoencoder
 from cmr_bench.preparation import FORMAT, prepared
+from cmr_bench.ranks import Ranks, devices_of, helped
 from cmr_bench.seeds import mix
-from cmr_bench.spaces import Space
 from cmr_bench.store import Store, key_of, read_json
 from cmr_bench.store.samples import Samples
 from cmr_bench.synthesis import synthesise, synthetic_pool
@@ -38,7 +39,7 @@ class Stages:
         self.store = Store(config.store.root)
         self.seconds: dict[str, float] = {}
         refuse_absent(config.trainer.accelerator)
-        self.trainer = build(config.trainer)
+        self.trainer = partial(build(config.trainer), devices=1, num_nodes=1)
         self.seen: set[Path] = set()
 
     def built(
@@ -92,6 +93,24 @@ class Stages:
 
     # --- trained parts ----------------------------------------------------------------------------
 
+    def trained(self, kind: str, module: Any, **how: Any) -> Any:
+        """A network of the cell after its training, in which all devices of the trainer take part."""
+        pool = self.pools["train"]
+        with self.together(kind) as ranks:
+            return fit(module, pool, trainer=self.trainer, ranks=ranks, **how)
+
+    @contextmanager
+    def together(self, kind: str) -> Iterator[Ranks | None]:
+        """This process among those that train a network; None where it is alone."""
+        node = self.config.trainer
+        devices, nodes = devices_of(node.devices), node.get("num_nodes", 1)
+        if devices * nodes == 1:
+            yield None
+            return
+        config = OmegaConf.to_yaml(self.config, resolve=True)
+        with helped(kind, devices, nodes, config) as ranks:
+            yield ranks
+
     def inputs(self, **more: Any) -> dict[str, Any]:
         node = self.config.trainer
         precision = {
@@ -110,12 +129,11 @@ class Stages:
 
         def make(folder: Path) -> None:
             module = build(node.module)
-            fit(
+            self.trained(
+                "autoencoder",
                 module,
-                self.pools["train"],
                 title="autoencoder",
                 folder=folder,
-                trainer=self.trainer,
                 seed=node.module.seed,
                 **self.budget(node.fit),
             )
@@ -137,12 +155,11 @@ class Stages:
             return make_source(pool=self.pools[make_source.func.pool])
 
         def make(folder: Path) -> None:
-            fit(
+            self.trained(
+                "mask",
                 build(node.module),
-                self.pools["train"],
                 title="masks",
                 folder=folder,
-                trainer=self.trainer,
                 seed=node.module.seed,
                 **self.budget(node.fit),
             )
@@ -173,20 +190,7 @@ class Stages:
             return build(node, pools=pools)
         space = build(node.space)
         space = space(autoencoder=self.autoencoder) if self.latent else space
-        self.refuse_misfit(space)
         return build(node, "space", space=space)
-
-    def refuse_misfit(self, space: Space) -> None:
-        """Refuse a space or an image size that the image generator cannot work with."""
-        if space.reads != "images":
-            raise ValueError("model/space=labels is for stage 1: take pixel or latent")
-        least = max(self.config.size.reduction, space.factor) * 2 ** (
-            len(self.config.size.widths) - 1
-        )
-        if self.config.data.size % least:
-            raise ValueError(
-                f"data.size={self.config.data.size}: this model needs a multiple of {least}"
-            )
 
     def fitted_model(
         self, callbacks: Sequence[Callback], logger: Logger | None, every: int | None
@@ -197,12 +201,11 @@ class Stages:
             return module
 
         def make(folder: Path) -> None:
-            fit(
+            self.trained(
+                "model",
                 self.new_model(),
-                self.pools["train"],
                 title=self.config.model._target_.split(".")[-1],
                 folder=folder,
-                trainer=self.trainer,
                 seed=self.config.seed,
                 held_out=self.pools["val"],
                 callbacks=callbacks,

@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from cmr_bench.data.batches import Augmentation, SliceData
 from cmr_bench.interruption import Stopped, flag
+from cmr_bench.ranks import Ranks
 from cmr_bench.store import atomic
 from cmr_bench.types import Pool
 
@@ -140,25 +142,32 @@ def fit(
     logger: Logger | None = None,
     checkpoint_minutes: float | None = 5.0,
     validate_every: int | None = None,
+    ranks: Ranks | None = None,
 ) -> Module:
     """Train `module` for `steps` batches of the pool and return it with the weights that count (EMA if any).
 
     `folder/last.ckpt` is the state: a call that finds one goes on from there and ends in the same weights, bit for
     bit, as one left alone (same versions, device and threads). With `checkpoint_minutes` None nothing is written
     before the end, and a wish to stop is not answered until then: for trainings of a few steps inside another one.
+    With `ranks` other processes make the same call, and each sees its part of the batch.
     """
     if steps < 1:
         raise ValueError(f"{title}: steps is {steps}, at least 1 is needed")
+    if ranks and batch % ranks.count:
+        raise ValueError(
+            f"{title}: a batch of {batch} cannot be cut into {ranks.count} equal parts; "
+            f"give fit.batch or trainer.devices"
+        )
     last = folder / "last.ckpt"
     saving = Saving(last, minutes=checkpoint_minutes, validate_every=validate_every)
     averaging = [Averaging(ema)] if ema is not None else []
     bar = [Bar(title)] if sys.stderr.isatty() else []
-    with quiet():
+    with quiet(), ranks or nullcontext():
         run = trainer(
             max_steps=steps,
             callbacks=[*callbacks, *averaging, saving, *bar],
             logger=logger or False,
-            plugins=[WholeFiles(), LightningEnvironment()],
+            plugins=[WholeFiles(), ranks or LightningEnvironment()],
             enable_progress_bar=bool(bar),
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -166,6 +175,7 @@ def fit(
             check_val_every_n_epoch=None,
             val_check_interval=validate_every or steps + 1,
             limit_val_batches=1 if held_out is not None and validate_every else 0,
+            **(ranks.options if ranks else {}),
         )
         data = SliceData(pool, batch=batch, seed=seed, augment=augment, held_out=held_out)
         run.fit(module, data, ckpt_path=resumable(last))
@@ -176,16 +186,21 @@ def fit(
 
 
 def trainer(
-    *, accelerator: str, devices: int, precision: str, gradient_clip_val: float, **of_fit: Any
+    *,
+    accelerator: str,
+    devices: int | str,
+    precision: str,
+    gradient_clip_val: float,
+    num_nodes: int = 1,
+    **of_fit: Any,
 ) -> pl.Trainer:
-    """Lightning's Trainer on one device; `precision` and `accelerator` may be "auto"."""
-    if devices != 1:
-        raise ValueError(f"trainer.devices={devices}: a cell trains on one device")
+    """Lightning's Trainer; `precision` and `accelerator` may be "auto"."""
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     return pl.Trainer(
         accelerator=accelerator,
         devices=devices,
+        num_nodes=num_nodes,
         precision=precision_of(accelerator, precision),  # type: ignore[arg-type]
         gradient_clip_val=gradient_clip_val,
         **of_fit,

@@ -12,7 +12,7 @@ from typing import Any
 
 
 def records(path: Path) -> Iterator[Any]:
-    """The records of a .wandb file: a 7-byte header, then LevelDB-log blocks of 32 KiB."""
+    """The whole records of a .wandb file: a 7-byte header, then LevelDB-log blocks of 32 KiB; a kill tears the last."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     content, at, payload = path.read_bytes(), 7, b""
@@ -23,6 +23,8 @@ def records(path: Path) -> Iterator[Any]:
             continue
         crc, length, kind = struct.unpack_from("<IHB", content, at)
         chunk = content[at + 7 : at + 7 + length]
+        if len(chunk) < length:
+            return
         assert zlib.crc32(bytes([kind]) + chunk) == crc
         payload, at = payload + chunk, at + 7 + length
         if kind in (1, 4):
@@ -37,10 +39,10 @@ def items(block: Any) -> dict[str, Any]:
     return {key: json.loads(text) for key, text in pairs}
 
 
-def read(path: Path) -> dict[str, list[Any]]:
+def read(path: Path, patience: float = 10) -> dict[str, list[Any]]:
     """Records by kind; the service of W&B may write the file a moment after `finish`."""
     found: dict[str, list[Any]] = {}
-    for _ in range(100):
+    for _ in range(round(10 * patience)):
         found = {}
         for record in records(path):
             kind = record.WhichOneof("record_type")

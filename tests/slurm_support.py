@@ -31,6 +31,11 @@ TINY = [
     "trainer=cpu", "threads=1", "callbacks=none", "logger=csv", "checkpoint_minutes=0.03",
 ]  # fmt: skip
 
+ON_SLURM = [
+    "hydra/launcher=slurm", "hydra.launcher.gpus=0", "hydra.launcher.cpus=1", "hydra.launcher.memory=null",
+    "hydra.launcher.time=10", "hydra.launcher.wait=false",
+]  # fmt: skip
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Which of these tests run is said by TEST_SLURM: fast, all, or nothing."""
@@ -42,6 +47,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs a SLURM cluster: make test-slurm"))
         elif wanted == "fast" and "fast" not in item.keywords:
             item.add_marker(pytest.mark.skip(reason="not in the fast set: make test-slurm-all"))
+
+
+def line(*overrides: str) -> list[str]:
+    """The line that starts a sweep of tiny cells."""
+    return [sys.executable, "-m", "cmr_bench.run", "-m", *TINY, *overrides]
+
+
+def typed(place: Path, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Type the line in a folder and wait for its end."""
+    return subprocess.run(
+        line(*overrides),
+        cwd=place,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
 
 
 def until(true: Callable[[], object], what: str, seconds: float = 300) -> None:
@@ -62,22 +85,11 @@ class Sweep:
         return Store(self.place / "runs")
 
     def line(self, *overrides: str) -> list[str]:
-        slurm = {"gpus": 0, "cpus": 1, "memory": "null", "time": 10, "wait": "false"}
-        launcher = [f"hydra.launcher.{key}={value}" for key, value in slurm.items()]
-        options = [*TINY, "hydra/launcher=slurm", *launcher, "model=fm", *overrides]
-        return [sys.executable, "-m", "cmr_bench.run", "-m", *options]
+        return line(*ON_SLURM, "model=fm", *overrides)
 
     def type(self, *overrides: str) -> str:
         """Type the line and return what it says."""
-        done = subprocess.run(
-            self.line(*overrides),
-            cwd=self.place,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=280,
-            check=False,
-        )
+        done = typed(self.place, *ON_SLURM, "model=fm", *overrides)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -139,9 +151,14 @@ class Sweep:
         return digest.hexdigest()
 
     def scores(self, seed: int) -> dict[str, tuple[float, ...]]:
-        keep = ("value", "low", "high", "reference", "n")
-        rows = {row["name"]: row for row in read_jsonl(self.cell(seed).folder / "scores.jsonl")}
-        return {name: tuple(row.get(k) for k in keep) for name, row in rows.items()}
+        return scores_of(self.cell(seed))
+
+
+def scores_of(cell: Cell) -> dict[str, tuple[float, ...]]:
+    """What a cell scored, with intervals and references."""
+    keep = ("value", "low", "high", "reference", "n")
+    rows = {row["name"]: row for row in read_jsonl(cell.folder / "scores.jsonl")}
+    return {name: tuple(row.get(k) for k in keep) for name, row in rows.items()}
 
 
 def feed(digest: object, value: object) -> None:

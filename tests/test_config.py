@@ -85,6 +85,8 @@ def test_the_plain_part_has_keys_and_types_too() -> None:
         ),
         ("model/samplr=heun", "model/samplr is not a key: did you mean model/sampler?"),
         ("data=acdc", "data.root is missing: give data.root=VALUE"),
+        ("sweep=families", "names the group of this one cell: type sweeps=families"),
+        ("store.root=/dev/null", "store.root=/dev/null: Not a directory: /dev/null/hydra"),
     ],
 )
 def test_a_wrong_override_is_one_line_and_nothing_is_made(

@@ -84,6 +84,9 @@ def test_slots_share_cores_and_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(s.gpu, s.cores) for s in slots_of(None)] == [(None, {0, 1, 2, 3})]
     assert [(s.gpu, s.cores) for s in slots_of(2)] == [(None, {0, 1}), (None, {2, 3})]
     assert len(slots_of(9)) == 9 and all(s.cores for s in slots_of(9))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5,6,7")
+    assert [s.gpu for s in slots_of(None, 2)] == ["2,5", "6,7"]
+    assert [s.gpu for s in slots_of(None, "auto")] == ["2,5,6,7"]
 
 
 def test_a_job_is_named_by_what_is_made_and_not_by_where(tmp_path: Path) -> None:
@@ -127,6 +130,24 @@ def test_only_living_entries_of_this_cluster_count_as_queued(
     for fate, entry in entries.items():
         jobs[fate].enqueue(*entry)
     assert slurm.queued(list(jobs.values()), "ours") == {jobs["raises"]: "7_0"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("JobState=FAILED Reason=x\n ExitCode=137:0 ", "killed by SIGKILL: out of memory?"),
+        ("JobState=OUT_OF_MEMORY Reason=x\n ExitCode=1:0 ", "ended with code 1: the last word"),
+        ("JobState=FAILED Reason=x\n ExitCode=74:0 ", "No space left on device: free some space"),
+        ("JobState=CANCELLED Reason=x\n ExitCode=0:15 ", ""),
+    ],
+)
+def test_slurm_is_asked_how_a_job_ended_that_said_nothing(
+    jobs: dict[str, Job], monkeypatch: pytest.MonkeyPatch, answer: str, words: str
+) -> None:
+    monkeypatch.setattr(slurm, "ask", lambda *_: answer)
+    jobs["good"].log.write_text("a word\nthe last word\n")
+    found = slurm.end_of(jobs["good"])
+    assert words in found and bool(words) == bool(found)
 
 
 def test_starts_without_any_work_are_counted(jobs: dict[str, Job]) -> None:

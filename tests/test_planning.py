@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from cmr_bench.cells import refuse_misfit
 from cmr_bench.config import conf_path
 from cmr_bench.judging import segmenter_inputs
 from cmr_bench.metrics.utility.arms import named
@@ -99,6 +100,24 @@ def test_each_step_is_found_where_it_stands_and_timed_by_what_was_measured(root:
     assert {path.name for path in store.root.iterdir()} == {
         "data", "model", "autoencoder", "samples", "segmenter"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["model=fm", "mask=deformed", "data.size=20"], "data.size=20: this model needs a multiple of 8"),
+        (["mask=deformed", "data.size=24"], "data.size=24: this model needs a multiple of 16"),
+        (["model=fm", "data.size=24"], "data.size=24: this mask needs a multiple of 16"),
+        (["model/space=labels"], "model/space=labels is for stage 1"),
+    ],
+)  # fmt: skip
+def test_a_size_that_does_not_fit_is_refused_before_any_work(
+    root: Path, words: list[str], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        refuse_misfit(stages(root, *words))
+    refuse_misfit(stages(root, "data.size=32"))
+    assert not root.exists()
 
 
 def test_shared_work_counts_once_and_unknown_work_is_named(root: Path) -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
+
+from cmr_bench.__main__ import VERBS
+from cmr_bench.config import conf_path
 
 HEAVY = [
     "torch",
@@ -27,6 +32,13 @@ finally:
     loaded = [name for name in {heavy!r} if name in sys.modules]
     print("HEAVY", loaded, file=sys.stderr)
 """
+
+
+def test_every_verb_has_a_help_of_its_own():
+    for name in VERBS:
+        tree = yaml.safe_load(Path(conf_path(), f"{name}.yaml").read_text())
+        words = tree["hydra"]["help"]["template"].lower()
+        assert f"python -m cmr_bench.{name}" in words and "hydra" not in words
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,11 @@ class Augment:
 
 
 class Batches(IterableDataset):
-    """Steps start..steps of an endless walk over a pool: one permutation an epoch, cut into batches over all ranks."""
+    """Steps start..steps of an endless walk over a pool: one permutation an epoch, cut into batches.
+
+    Each of `ranks` processes makes the whole batch, so that nothing that is random depends on their number, and gives
+    its own part.
+    """
 
     def __init__(
         self,
@@ -71,9 +75,8 @@ class Batches(IterableDataset):
         self.augment, self.start, self.rank, self.ranks = augment, start, rank, ranks
 
     def rows(self, step: int) -> Tensor:
-        """Rows of the pool that this rank sees at a step."""
-        first = (step * self.ranks + self.rank) * self.batch
-        at = torch.arange(first, first + self.batch)
+        """Rows of the pool that all ranks together see at a step."""
+        at = torch.arange(step * self.batch, (step + 1) * self.batch)
         epochs = at // len(self.pool)
         order = {
             int(e): torch.randperm(len(self.pool), generator=torch_rng(self.seed, "epoch", int(e)))
@@ -85,8 +88,10 @@ class Batches(IterableDataset):
 
     def at(self, step: int) -> tuple[Images, Masks]:
         rows = self.rows(step)
-        rng = torch_rng(self.seed, "augment", step, self.rank)
-        return self.augment(self.pool.images[rows], self.pool.masks[rows], rng)
+        rng = torch_rng(self.seed, "augment", step, 0)
+        images, masks = self.augment(self.pool.images[rows], self.pool.masks[rows], rng)
+        mine = slice(*(rank * self.batch // self.ranks for rank in (self.rank, self.rank + 1)))
+        return images[mine], masks[mine]
 
     def __iter__(self) -> Iterator[tuple[Images, Masks]]:
         return (self.at(step) for step in range(self.start, self.steps))

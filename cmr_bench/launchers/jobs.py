@@ -38,10 +38,16 @@ WHERE = frozenset("store logger sweep tags threads callbacks checkpoint_minutes 
 FAILED: list[str] = []
 """The names of what failed in this process: the verb ends non-zero and says them."""
 
+PLANNED: list[Any] = []
+"""The plans that were made in this process: the verb shows them."""
+
 
 def choices_of(hydra: Any) -> dict[str, str]:
-    """The chosen options by group, from Hydra's own node."""
-    return {name: str(hydra.runtime.choices[name]) for name in CHOICES}
+    """The chosen options by group, from Hydra's own node; of `metric=[standard,paper]` Hydra knows no choice."""
+    chosen = hydra.runtime.choices
+    typed = dict(word.partition("=")[::2] for word in hydra.overrides.task)
+    lists = {name: "+".join(words.strip("[]").split(",")) for name, words in typed.items()}
+    return {name: str(chosen[name] if name in chosen else lists[name]) for name in CHOICES}
 
 
 def job_of(config: Any, choices: Mapping[str, str]) -> Job:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmr_bench.interruption import EXIT_CODE, Stopped, flag
-from cmr_bench.launchers.sweep import Sweep, failed
+from cmr_bench.launchers.sweep import Sweep, failed, how
 from cmr_bench.store import Job
 
 log = logging.getLogger("cmr_bench")
@@ -21,7 +20,7 @@ log = logging.getLogger("cmr_bench")
 
 @dataclass
 class Slot:
-    """Where one cell at a time runs: a GPU, and a share of the cores."""
+    """Where one cell at a time runs: a GPU, or several of a cell that trains on several, and a share of the cores."""
 
     gpu: str | None
     cores: frozenset[int]
@@ -71,7 +70,8 @@ class Local(Sweep):
 
     def start(self, jobs: Sequence[Job]) -> None:
         waiting = list(jobs)
-        slots = slots_of(self.at_once)
+        devices = jobs[0].config.get("trainer", {}).get("devices", 1)
+        slots = slots_of(self.at_once, devices)
         try:
             while waiting or any(slot.job for slot in slots):
                 if flag.asked:
@@ -109,19 +109,11 @@ class Local(Sweep):
         slot.job = slot.process = None
 
 
-def how(code: int, words: Path) -> str:
-    """What an exit code says of a process that could not record its end."""
-    if code >= 0:
-        last = words.read_text(errors="replace").rstrip().rpartition("\n")[2]
-        return f"the process ended with code {code}: {last}"
-    name = signal.Signals(-code).name
-    hint = ": out of memory?" if name == "SIGKILL" else ""
-    return f"the process was killed by {name}{hint}"
-
-
-def slots_of(jobs: int | None) -> list[Slot]:
-    """One slot a visible GPU or one in all, or `jobs` of them; slots share the cores evenly."""
-    gpus = visible_gpus()
+def slots_of(jobs: int | None, devices: int | str = 1) -> list[Slot]:
+    """One slot for each `devices` visible GPUs or one in all, or `jobs` of them; slots share the cores evenly."""
+    visible = visible_gpus()
+    each = max(1, len(visible)) if devices == "auto" else int(devices)
+    gpus = [",".join(visible[i : i + each]) for i in range(0, len(visible), each)]
     count = jobs or max(1, len(gpus))
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     share = max(1, len(cores) // count)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cmr_bench.interruption import EXIT_CODE, Stopped, flag
-from cmr_bench.launchers.sweep import Sweep, failed
+from cmr_bench.launchers.sweep import Sweep, failed, how
 from cmr_bench.store import Job, atomic
 from cmr_bench.store.locks import locked
 
@@ -27,7 +27,7 @@ SCRIPT = """#!/bin/bash
 mapfile -t jobs <"{list}"
 job=${{jobs[$SLURM_ARRAY_TASK_ID]}}
 cd {here} || exit 1
-srun --ntasks=1 --kill-on-bad-exit=0 {python} -m cmr_bench.launchers.worker "$job" >>"$job/log.txt" 2>&1
+srun --nodes=1 --ntasks=1 --kill-on-bad-exit=0 {python} -m cmr_bench.launchers.worker "$job" >>"$job/log.txt" 2>&1
 code=$?
 if [ $code = {stopped} ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {requeues} ]; then
   scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
@@ -119,6 +119,8 @@ class Slurm(Sweep):
                 raise Stopped  # the jobs stay in the queue
             time.sleep(self.poll_seconds)
         for job in jobs:
+            if job.status.state not in ("done", "failed") and (words := end_of(job)):
+                job.fail(RuntimeError(words))
             if job.status.state != "done":
                 failed(job)
 
@@ -132,6 +134,17 @@ def queued(jobs: Sequence[Job], cluster: str) -> dict[Job, str]:
         for job, entry in entries.items()
         if entry.get("cluster") == cluster and entry.get("id") in there
     }
+
+
+def end_of(job: Job) -> str:
+    """How a job ended that could not record it; "" if SLURM does not call it a failure, or has forgotten it."""
+    try:
+        text = ask("scontrol", "show", "job", str(job.queued.get("id")))
+    except ValueError:
+        return ""
+    found = re.search(r"JobState=(?:FAILED|OUT_OF_MEMORY)\b.*?ExitCode=(\d+):", text, re.DOTALL)
+    code = int(found[1]) if found else 0
+    return how(128 - code if code > 128 else code, job.log) if found else ""
 
 
 def cluster_name() -> str:

@@ -1,16 +1,18 @@
 """One process at one job: `python -m cmr_bench.launchers.worker FOLDER`.
 
-Exit codes: 0 done, or another process works on it; 1 failed; 75 stopped, to be started again.
+Exit codes: 0 done, or another process works on it; 1 failed; 74 failed for want of disk space; 75 stopped, to be
+started again.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import sys
 from pathlib import Path
 
-from cmr_bench.interruption import Stopped, flag
+from cmr_bench.interruption import FULL, Stopped, flag
 from cmr_bench.store import Busy, Job
 
 log = logging.getLogger("cmr_bench")
@@ -41,7 +43,7 @@ def work(job: Job) -> int:
         if job.cell is None:
             job.fail(error)
         log.error("failed: %s", error, exc_info=error)
-        return 1
+        return FULL if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) else 1
     return 0
 
 

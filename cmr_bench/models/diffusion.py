@@ -15,6 +15,7 @@ from cmr_bench.diffusion.paths import Pair, Path
 from cmr_bench.diffusion.samplers import Sampler, grid
 from cmr_bench.diffusion.targets import Target, mix, solve, spread
 from cmr_bench.networks.optimisation import warm_cosine
+from cmr_bench.ranks import part
 from cmr_bench.seeds import row_noise, torch_rng
 from cmr_bench.spaces import Space
 from cmr_bench.types import Images, Masks, Seeds
@@ -24,9 +25,9 @@ class Diffusion(pl.LightningModule):
     """A generator that learns y = p x0 + q eps at x_t = a x0 + b eps and walks from noise to data.
 
     Training minimises E |f(x_t, t, mask) - y|^2 over t from `law`; `steps` is the default number of sampler
-    steps. Noise and times of training step k are a function of (seed, k, rank) alone. `precision` is what the
-    network answers in outside of training, float32 until it is set to that of its training; coefficients and
-    states stay in float32 or better.
+    steps. Noise and times of row i of the batch at training step k are a function of (seed, k, i) alone. `precision`
+    is what the network answers in outside of training, float32 until it is set to that of its training;
+    coefficients and states stay in float32 or better.
     """
 
     precision = torch.float32
@@ -63,12 +64,13 @@ class Diffusion(pl.LightningModule):
     def training_step(self, batch: tuple[Images, Masks], index: int) -> Tensor:
         images, masks = batch
         z = self.space.encode(masks if self.space.reads == "masks" else images)
-        rng = torch_rng(self.seed, "step", self.global_step, self.global_rank)
-        t = self.path.snap(self.law(torch.rand(len(z), generator=rng))).to(z.device)
-        eps = torch.randn(z.shape, generator=rng).to(z)
+        rng = torch_rng(self.seed, "step", self.global_step, 0)
+        rows, mine = part(self, len(z))
+        t = self.path.snap(self.law(torch.rand(rows, generator=rng)))[mine].to(z.device)
+        eps = torch.randn((rows, *z.shape[1:]), generator=rng)[mine].to(z)
         x, y = self.corrupt(z, t, eps)
         loss = (self.denoiser(x, t.to(z), masks).float() - y).square().mean()
-        self.log("model/loss", loss)
+        self.log("model/loss", loss, sync_dist=True)
         return loss
 
     def validation_step(self, batch: tuple[Images, Masks], index: int) -> None:
@@ -76,7 +78,8 @@ class Diffusion(pl.LightningModule):
         images, masks = batch
         times = self.law((torch.arange(len(images)) + 0.5) / len(images))
         y, want = self.noised(images, masks, times, torch.arange(len(images)))
-        self.log("model/held_out_loss", (y - want).square().mean(), batch_size=len(images))
+        loss = (y - want).square().mean()
+        self.log("model/held_out_loss", loss, batch_size=len(images), sync_dist=True)
 
     def encode(self, images: Images) -> Tensor:
         """The images in the model's space."""

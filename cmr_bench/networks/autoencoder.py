@@ -13,6 +13,7 @@ from monai.networks.nets.autoencoderkl import AutoencoderKL
 from torch import Tensor
 
 from cmr_bench.networks.optimisation import warm_cosine
+from cmr_bench.ranks import part
 from cmr_bench.seeds import torch_rng
 from cmr_bench.types import Images, Masks, Pool
 
@@ -78,12 +79,13 @@ class Autoencoder(pl.LightningModule):
     def training_step(self, batch: tuple[Images, Masks], index: int) -> Tensor:
         images = batch[0]
         mean, sd = self.net.encode(images)
-        rng = torch_rng(self.seed, "latent", self.global_step, self.global_rank)
-        z = mean + sd * torch.randn(mean.shape, generator=rng).to(mean)
+        rng = torch_rng(self.seed, "latent", self.global_step, 0)
+        rows, mine = part(self, len(mean))
+        z = mean + sd * torch.randn((rows, *mean.shape[1:]), generator=rng)[mine].to(mean)
         out = self.net.decode(z)
         kl = 0.5 * (mean**2 + sd**2 - 2 * sd.log() - 1).mean()
         loss = self.difference(out, images) + self.kl * kl
-        self.log("autoencoder/loss", loss)
+        self.log("autoencoder/loss", loss, sync_dist=True)
         return loss
 
     def difference(self, out: Images, images: Images) -> Tensor:

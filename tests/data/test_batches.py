@@ -31,13 +31,21 @@ def test_step_k_is_the_same_from_whatever_start(start):
     seed=st.integers(0, 99),
 )
 @settings(max_examples=60, deadline=None)
-def test_ranks_together_see_every_row_once_an_epoch(count, batch, ranks, seed):
+def test_ranks_together_see_what_one_sees_and_every_row_once_an_epoch(count, batch, ranks, seed):
     pool = tiny.pool(count, side=4)
-    walks = [batches(pool, batch=batch, seed=seed, rank=rank, ranks=ranks) for rank in range(ranks)]
+    one = batches(pool, batch=batch * ranks, seed=seed)
     steps = -(-3 * count // (batch * ranks))
-    order = torch.cat([walk.rows(step) for step in range(steps) for walk in walks])
+    order = torch.cat([one.rows(step) for step in range(steps)])
     for epoch in order[: 3 * count].reshape(3, count):
         assert sorted(epoch.tolist()) == list(range(count))
+    walks = [
+        batches(pool, batch=batch * ranks, seed=seed, rank=rank, ranks=ranks)
+        for rank in range(ranks)
+    ]
+    parts = [walk.at(1) for walk in walks]
+    assert {len(images) for images, _ in parts} == {batch}
+    for whole, shares in zip(one.at(1), zip(*parts, strict=True), strict=True):
+        torch.testing.assert_close(torch.cat(shares), whole, atol=0, rtol=0)
 
 
 def test_epochs_and_seeds_differ_in_order():
@@ -47,8 +55,8 @@ def test_epochs_and_seeds_differ_in_order():
 
 
 def test_ranks_augment_differently():
-    one = batches(tiny.pool(1), batch=1, rank=0, ranks=2).at(0)[0]
-    other = batches(tiny.pool(1), batch=1, rank=1, ranks=2).at(0)[0]
+    one = batches(tiny.pool(1), batch=2, rank=0, ranks=2).at(0)[0]
+    other = batches(tiny.pool(1), batch=2, rank=1, ranks=2).at(0)[0]
     assert not torch.equal(one, other)
 
 

@@ -218,3 +218,27 @@ def test_preemption_that_cancels(
         sweep.type("seed=0")
     same(sweep, 0)
     assert len(sweep.goes_on_at(0)) == 1
+
+
+def test_a_cell_on_two_nodes(sweep: Sweep, alone: Sweep) -> None:
+    """Its training is that of one process up to rounding, also when it is stopped and put back into the queue."""
+    sweep.type(
+        "seed=0", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1",
+        "trainer.num_nodes=2", "hydra.launcher.sbatch={nodes: 2}",
+    )  # fmt: skip
+    sweep.trained_to(0, STEPS // 4)
+    assert about(sweep.number(0))["NumNodes"] == "2"
+    slurm("scancel", "--signal=USR1", sweep.number(0))
+    until(lambda: about(sweep.number(0))["Restarts"] == "1", "in the queue again")
+    sweep.done(0)
+    assert len(sweep.goes_on_at(0)) == 1
+
+    def losses(one: Sweep) -> dict[int, float]:
+        rows = one.cell(0).logged()
+        return {row["step"]: row["value"] for row in rows if row["name"] == "model/loss"}
+
+    here, there = losses(alone), losses(sweep)
+    assert here.keys() == there.keys()
+    apart = max(abs(there[step] / here[step] - 1) for step in here)
+    print(f"losses differ by at most {apart:.1e}")
+    assert apart < 1e-3
