@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import hydra
@@ -12,7 +13,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from cmr_bench.callbacks.memorisation import Memorisation, begun, memorisation_step
-from cmr_bench.config import conf_path
+from cmr_bench.config import build, conf_path
 from cmr_bench.launchers.jobs import job_of
 from cmr_bench.metrics.base import Metric
 from cmr_bench.metrics.evidence import Evidence
@@ -130,6 +131,18 @@ def test_losses_and_limits_are_logged() -> None:
     assert logged["memorisation/mia_auc_reference"] == 0.5
     shows = logged["memorisation/mia_auc_low"] > 0.5
     assert logged["memorisation/shows"] == shows and watch.shown == {2: shows}
+
+
+def test_the_metrics_of_the_configuration_answer() -> None:
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_path()):
+        node = hydra.compose("run").callbacks.memorisation
+    metrics = {key: build(part) for key, part in node.metrics.items()}
+    held_out = replace(tiny.pool(6, seed=1), name="val")
+    watch = clock(metrics=metrics, signs=node.signs, held_out=held_out)
+    trainer = SimpleNamespace(logger=None, global_step=2, should_stop=False)
+    found = {s.name for s in watch.told(trainer, watch.seen(tiny.awake(tiny.fm())))}
+    assert {*node.signs, "privacy/copy_rate", "privacy/extraction_rate"} <= found
+    assert watch.shown.keys() == {2}
 
 
 def test_a_stop_is_part_of_the_key_and_the_clock_alone_is_not(tmp_path) -> None:

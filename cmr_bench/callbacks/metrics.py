@@ -34,7 +34,8 @@ class MetricCallback(Callback):
         make_evidence: Callable[[Mapping[str, Pool], object], Evidence],
     ) -> None:
         self.metrics, self.steps, self.make_evidence = dict(metrics), steps, make_evidence
-        self.train, self.held_out = train.spread(count), held_out.spread(count)
+        self.train = replace(train.spread(count), name="train")
+        self.held_out = replace(held_out.spread(count), name="test")
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
@@ -42,7 +43,8 @@ class MetricCallback(Callback):
 
     def seen(self, module: pl.LightningModule) -> Evidence:
         """What the metrics look at: the pools that they want, with images that the model draws now."""
-        pools = {"train": self.train, "val": self.held_out.take(slice(0, 0)), "test": self.held_out}
+        nobody = self.held_out.take(slice(0, 0), "val")
+        pools = {"train": self.train, "val": nobody, "test": self.held_out}
         wanted = {name for metric in self.metrics.values() for name in metric.pools}
         for name, pool in (("synthetic", self.train), ("matched", self.held_out)):
             if name in wanted:
