@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from cmr_bench.callbacks.memorisation import memorisation_step
 from cmr_bench.config import build, plain
 from cmr_bench.evaluation import judge
 from cmr_bench.instruments import instruments
@@ -104,12 +105,22 @@ def work(cell: Cell, stages: Stages, tracker: Tracker) -> None:
     config = stages.config
     encode = stages.to_device(build(config.encoder))
     model = train(cell, stages, tracker, encode)
+    if clock := config.callbacks.get("memorisation"):
+        rule = {"patience": clock.patience, "stop": clock.stop, "planned": config.fit.steps}
+        began = memorisation_step(cell.logged(), **rule)
+        cell.add_scores(began, metric="memorisation")
+        tracker.summarise(began)
     path, synthetic = stages.synthetic(model)
     link(cell.folder / "samples.h5", path)
     pools = {**stages.pools, **synthetic}
+    if "canaries" in pools and "canaries" not in config.metric:
+        log.warning("no metric asks for the planted subjects: take experiment=canaries")
     grid = cell.folder / "grid.png"
-    save_grid(grid, pools["test"], pools["matched"])
-    tracker.log_grid("real and synthetic", pools["test"], pools["matched"])
+    if "matched" in pools:
+        save_grid(grid, pools["test"], pools["matched"])
+        tracker.log_grid("real and synthetic", pools["test"], pools["matched"])
+    else:
+        save_grid(grid, None, pools["synthetic"])
     tracker.log_grid("synthetic", pools["synthetic"])
 
     evidence = evidence_of(stages, pools, model, encode)

@@ -54,6 +54,14 @@ def plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
+def stopping(config: Any) -> dict[str, Any]:
+    """What may end a training before its last step, and so determines the weights; empty where nothing may."""
+    node = plain(config.get("callbacks")) or {}
+    clock = node.get("memorisation") or {}
+    stops = clock.get("stop") and node["every_n_steps"]
+    return {"stopping": node | {"axes": None}} if stops else {}
+
+
 def check(config: Any, allowed: Mapping[str, Any]) -> None:
     """Refuse unknown keys, wrong types and missing values anywhere in a composed configuration.
 

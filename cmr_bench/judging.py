@@ -14,7 +14,8 @@ from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig
 from torch import nn
 
-from cmr_bench.callbacks import MetricCallback
+from cmr_bench.callbacks.memorisation import Memorisation
+from cmr_bench.callbacks.metrics import MetricCallback
 from cmr_bench.config import build, plain
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.utility.arms import ARMS, Arm, training_pools
@@ -149,7 +150,7 @@ def spaces(stages: Stages) -> dict[str, Callable[[], nn.Module]]:
 
 
 def axes(stages: Stages, encode: nn.Module) -> list[MetricCallback]:
-    """The callbacks of the three axes; their judges are trained first, so that no family pays for them."""
+    """The callbacks of the axes and the clock; their judges are trained first, so that no family pays for them."""
     config = stages.config.callbacks
     if not config.every_n_steps:
         return []
@@ -162,7 +163,23 @@ def axes(stages: Stages, encode: nn.Module) -> list[MetricCallback]:
     }
     for seed in seeds:
         real_segmenter(stages, seed)
-    return callbacks
+    watch = config.get("memorisation")
+    return [*callbacks, clock(watch, stages)] if watch else callbacks
+
+
+def clock(node: DictConfig, stages: Stages) -> Memorisation:
+    """The callback that watches for memorisation; it looks at no subject of test."""
+
+    def make_evidence(pools: Mapping[str, Pool], model: Any) -> Evidence:
+        return Evidence(pools, model=model, device=model.device)
+
+    return Memorisation(
+        metrics={key: build(part) for key, part in node.metrics.items()},
+        train=stages.pools["train"],
+        held_out=stages.pools["val"],
+        make_evidence=make_evidence,
+        **{str(key): plain(part) for key, part in node.items() if key != "metrics"},
+    )
 
 
 def axis(node: DictConfig, stages: Stages, encode: nn.Module) -> MetricCallback:

@@ -29,7 +29,10 @@ def data_inputs(node: DictConfig) -> dict[str, Any]:
 
 
 def source_files(node: DictConfig) -> Sequence[Path]:
-    """The files that a data node reads; none for data made from a seed."""
+    """The files that a data node, or a model of images made elsewhere, reads; none for data made from a seed."""
+    if released := node.get("synthetic"):
+        root = Path(released).expanduser()
+        return sorted(path for path in (root, *root.rglob("*")) if path.is_file())
     files: Callable[[], Sequence[Path]] | None = (
         getattr(build(node.reader), "files", None) if "reader" in node else None
     )

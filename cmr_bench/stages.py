@@ -14,7 +14,9 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from cmr_bench.config import build, plain
+from cmr_bench.config import build, plain, stopping
+from cmr_bench.data.canaries import canary_pools, repeated
+from cmr_bench.data.elsewhere import checksum
 from cmr_bench.data.pools import content_hash, load_pool, shared
 from cmr_bench.masks.learned import Learned
 from cmr_bench.models.diffusion import Diffusion
@@ -24,7 +26,7 @@ from cmr_bench.ranks import Ranks, devices_of, helped
 from cmr_bench.seeds import mix
 from cmr_bench.store import Store, key_of, read_json
 from cmr_bench.store.samples import Samples
-from cmr_bench.synthesis import synthesise, synthetic_pool
+from cmr_bench.synthesis import join, released_pool, synthesise, synthetic_pool
 from cmr_bench.training import fit, load, precision_of, refuse_absent
 from cmr_bench.types import MaskSource, MaskToImage, Pool
 
@@ -68,11 +70,18 @@ class Stages:
 
     @cached_property
     def pools(self) -> dict[str, Pool]:
-        """train, val, test, and external where one is configured."""
+        """train, val, test, external where one is configured, and planted subjects where there are some."""
         pools = {name: load_pool(self.data, name) for name in ("train", "val", "test")}
+        pools |= canary_pools(self.data)
         if self.config.get("external"):
             pools["external"] = self.external
         return pools
+
+    @property
+    def learnt(self) -> Pool:
+        """What a generator is trained on: the training subjects, and the planted ones as often as each is repeated."""
+        train, planted = self.pools["train"], self.pools.get("canaries")
+        return train if planted is None else join("train", train, repeated(planted))
 
     @cached_property
     def external_data(self) -> Path:
@@ -93,9 +102,8 @@ class Stages:
 
     # --- trained parts ----------------------------------------------------------------------------
 
-    def trained(self, kind: str, module: Any, **how: Any) -> Any:
+    def trained(self, kind: str, module: Any, pool: Pool, **how: Any) -> Any:
         """A network of the cell after its training, in which all devices of the trainer take part."""
-        pool = self.pools["train"]
         with self.together(kind) as ranks:
             return fit(module, pool, trainer=self.trainer, ranks=ranks, **how)
 
@@ -132,12 +140,13 @@ class Stages:
             self.trained(
                 "autoencoder",
                 module,
+                self.learnt,
                 title="autoencoder",
                 folder=folder,
                 seed=node.module.seed,
                 **self.budget(node.fit),
             )
-            self.to_device(module).standardise(self.pools["train"])
+            self.to_device(module).standardise(self.learnt)
             torch.save({"state_dict": module.state_dict()}, folder / "autoencoder.pt")
 
         folder = self.built("autoencoder", "autoencoder", self.autoencoder_inputs, make)
@@ -158,6 +167,7 @@ class Stages:
             self.trained(
                 "mask",
                 build(node.module),
+                self.pools["train"],
                 title="masks",
                 folder=folder,
                 seed=node.module.seed,
@@ -172,30 +182,40 @@ class Stages:
         space = self.config.model.get("space")
         return bool(space and space.get("_partial_"))
 
+    @property
+    def released(self) -> bool:
+        """Whether the images were made elsewhere: nothing is trained and nothing drawn."""
+        return "synthetic" in self.config.model
+
     @cached_property
     def model_inputs(self) -> dict[str, Any]:
         """All that determines the weights: the sampler and its steps do not, and a control has no fit."""
         parts = plain(self.config.model).items()
         trained = {key: part for key, part in parts if key not in ("steps", "sampler")}
         autoencoder = key_of(self.autoencoder_inputs) if self.latent else None
-        fit = {"fit": plain(self.config.fit)} if "space" in self.config.model else {}
+        if "space" not in self.config.model:
+            return self.inputs(model=trained, autoencoder=None)
+        fit = {"fit": plain(self.config.fit), **stopping(self.config)}
         return self.inputs(model=trained, autoencoder=autoencoder, **fit)
 
     def new_model(self) -> Any:
         node = self.config.model
         if "space" not in node:
-            pools = {
-                name: pool for name, pool in self.pools.items() if name in ("train", "val", "test")
-            }
-            return build(node, pools=pools)
+            held_out = {name: self.pools[name] for name in ("val", "test") if name in self.pools}
+            return build(node, pools={"train": self.learnt, **held_out})
         space = build(node.space)
         space = space(autoencoder=self.autoencoder) if self.latent else space
         return build(node, "space", space=space)
 
     def fitted_model(
         self, callbacks: Sequence[Callback], logger: Logger | None, every: int | None
-    ) -> MaskToImage:
-        """The trained image generator, its curve written by `logger`; a control needs no training."""
+    ) -> MaskToImage | None:
+        """The trained image generator, its curve written by `logger`; a control needs no training.
+
+        None where the images were made elsewhere.
+        """
+        if self.released:
+            return None
         module = self.new_model()
         if not isinstance(module, Diffusion):
             return module
@@ -204,6 +224,7 @@ class Stages:
             self.trained(
                 "model",
                 self.new_model(),
+                self.learnt,
                 title=self.config.model._target_.split(".")[-1],
                 folder=folder,
                 seed=self.config.seed,
@@ -241,6 +262,17 @@ class Stages:
 
     @cached_property
     def sample_inputs(self) -> dict[str, Any]:
+        if self.released:
+            reading = plain(self.config.model)
+            return {
+                "format": FORMAT,
+                "data": self.data_hash,
+                "spacing_mm": self.config.data.spacing_mm,
+                "normalise": plain(self.config.data.normalise),
+                "files": checksum(reading.pop("synthetic")),
+                "reading": reading,
+                "seed": self.config.seed,
+            }
         return {
             "model": key_of(self.model_inputs),
             "sampling": {key: plain(self.config.model.get(key)) for key in ("steps", "sampler")},
@@ -249,8 +281,13 @@ class Stages:
             "seed": self.config.seed,
         }
 
-    def synthetic(self, model: MaskToImage) -> tuple[Path, dict[str, Pool]]:
-        """samples.h5 and its pools: `synthetic` on masks of the mask source, `matched` on the test masks."""
+    def synthetic(self, model: MaskToImage | None) -> tuple[Path, dict[str, Pool]]:
+        """samples.h5 and its pools: `synthetic` on masks of the mask source, `matched` on the test masks.
+
+        Without a model there is `synthetic` alone, read from the files that were released.
+        """
+        if model is None:
+            return self._read()
 
         def make(folder: Path) -> None:
             count = self.config.synthesis.count or len(self.pools["train"])
@@ -277,3 +314,13 @@ class Stages:
             for name in ("synthetic", "matched")
         }
         return samples.path, pools
+
+    def _read(self) -> tuple[Path, dict[str, Pool]]:
+        test, normalise = self.pools["test"], plain(self.config.data.normalise)
+        read = build(self.config.model)
+
+        def make(folder: Path) -> None:
+            read(folder=folder, like=test, normalise=normalise)
+
+        folder = self.built("sample", "samples", self.sample_inputs, make)
+        return folder / "samples.h5", {"synthetic": released_pool(folder, test)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from rich.progress import track
 
 from cmr_bench.interruption import flag
 from cmr_bench.seeds import mix
+from cmr_bench.store import read_json
 from cmr_bench.store.samples import Samples
 from cmr_bench.types import Masks, MaskToImage, Pool
 
@@ -39,6 +41,17 @@ def synthetic_pool(name: str, samples: Samples, test: Pool) -> Pool:
     return Pool(
         name, torch.from_numpy(images), torch.from_numpy(masks), table, test.spacing_mm, test.labels
     )
+
+
+def released_pool(folder: Path, test: Pool) -> Pool:
+    """Images made elsewhere as the pool `synthetic`: those of one file are one subject.
+
+    Where they came without masks no structure is labelled.
+    """
+    pool = synthetic_pool("synthetic", Samples(folder / "samples.h5"), test)
+    about = read_json(folder / "released.json")
+    table = pool.table.assign(subject=[f"synthetic-{i:05d}" for i in about["file_of_image"]])
+    return replace(pool, table=table, labels=tuple(about["labels"]))
 
 
 def join(name: str, *pools: Pool) -> Pool:

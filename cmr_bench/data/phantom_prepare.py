@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
+from cmr_bench.data.canaries import plant
 from cmr_bench.data.leakage import fingerprint
 from cmr_bench.data.phantom import PERCENTILES, Phantom, Subject
 from cmr_bench.data.records import Record
@@ -35,10 +36,11 @@ def prepare_phantom(
     normalise: Mapping[str, Any] = PERCENTILES,
     split: Mapping[str, Any],
     limit: int | None = None,
+    canaries: int = 0,
 ) -> Path:
     """Writes `folder`/data.h5 and then `folder`/manifest.json, which holds each subject's true volumes and thickness.
 
-    The arguments are Phantom's; `split` and `limit` mean what they mean for a data set on disk. Returns `folder`.
+    The arguments are Phantom's; `split`, `limit` and `canaries` mean what they mean for a data set on disk. Returns `folder`.
     """
     phantom = Phantom(
         subjects=subjects,
@@ -80,16 +82,26 @@ def prepare_phantom(
             writer.add(subject.images, subject.masks, subject.table.assign(split=side))
             truth.append({**subject.truth, "split": side})
             prints.extend(scans(subject, records[i], phantom.spacing_mm))
+        planted = plant(
+            writer,
+            canaries,
+            size=size,
+            spacing_mm=phantom.spacing_mm,
+            labels=(1, 2, 3),
+            normalise=normalise,
+            seed=split["seed"],
+        )
         writer.close(spacing_mm=phantom.spacing_mm, labels=(1, 2, 3), prints=prints)
     manifest = {
         "name": name,
         "arguments": {
             "subjects": subjects, "size": size, "spacing_mm": spacing_mm, "seed": seed, "vendors": list(vendors),
             "pathologies": list(pathologies), "artefacts": artefacts, "normalise": dict(normalise), "split": split,
-            "limit": limit,
+            "limit": limit, "canaries": canaries,
         },
         "labels": {str(label): LABELS[label] for label in (1, 2, 3)},
         "subjects": truth,
+        **planted,
     }  # fmt: skip
     write_json(folder / "manifest.json", manifest)
     return folder

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
+from cmr_bench.data.canaries import plant
 from cmr_bench.data.faults import Fault
 from cmr_bench.data.grid import CROPS, UNITS, window
 from cmr_bench.data.grid import normalise as scale
@@ -42,12 +43,14 @@ def prepare(
     on_fault: str = "refuse",
     split: Mapping[str, Any],
     limit: int | None = None,
+    canaries: int = 0,
 ) -> Path:
     """Writes `folder`/data.h5 and then `folder`/manifest.json; each is whole or absent. Returns `folder`.
 
     `slices=labelled` keeps the slices with a label: where a stack's labels end is the annotator's convention, and a
     generator conditioned on an empty mask has nothing to follow; the manifest counts what was left out. `all` keeps
-    every slice, so that a segmenter's false positives beyond the labels count.
+    every slice, so that a segmenter's false positives beyond the labels count. `canaries` phantom subjects are planted
+    beside the patients, in a split of their own (`canaries.py`).
     """
     for key, value, allowed in (
         ("on_fault", on_fault, ("refuse", "skip")),
@@ -82,7 +85,7 @@ def prepare(
         "name": name,
         "arguments": {
             "spacing_mm": spacing_mm, "size": size, "crop": crop, "normalise": dict(normalise), "slices": slices,
-            "on_fault": on_fault, "split": dict(split), "limit": limit,
+            "on_fault": on_fault, "split": dict(split), "limit": limit, "canaries": canaries,
         },
         "labels": {str(label): LABELS[label] for label in reader.labels},
         "quarter_turns": turns,
@@ -101,6 +104,15 @@ def prepare(
             rows = table.pop("position").to_numpy()
             writer.add(scale(images, **normalise)[rows], masks[rows], table)
             manifest["volumes"].append(_volume(item, stack, table, lost, Path(root)))
+        manifest |= plant(
+            writer,
+            canaries,
+            size=size,
+            spacing_mm=spacing_mm,
+            labels=reader.labels,
+            normalise=normalise,
+            seed=split["seed"],
+        )
         writer.close(spacing_mm=spacing_mm, labels=reader.labels, prints=kept)
     manifest["outside"] = outside(manifest["volumes"])
     write_json(folder / "manifest.json", manifest)

@@ -20,6 +20,7 @@ SHOWN = 20
 def summary(folder: str | Path) -> Group:
     """Subjects and slices by split, vendor and pathology; voxels outside the crop; warnings and faults."""
     table = load_table(folder)
+    table = table[table["split"].isin(SPLITS)]
     manifest = read_json(Path(folder) / "manifest.json")
     notes: list[RenderableType] = [_counts(table, str(manifest.get("name", "")))]
     if manifest.get("outside"):
@@ -27,6 +28,9 @@ def summary(folder: str | Path) -> Group:
     left = sum(volume.get("slices_unlabelled", 0) for volume in manifest.get("volumes", []))
     if left:
         notes.append(f"slices without a label: {left}")
+    if planted := manifest.get("canaries"):
+        count = len(planted["repeats"]) // 2
+        notes.append(f"planted phantom subjects: {count}, and {count} like them for comparison")
     faults = [f"{fault['file']}: {fault['fault']}" for fault in manifest.get("faults", [])]
     notes += _list("warnings", manifest.get("warnings", [])) + _list("left out for a fault", faults)
     notes.append(f"prepared in {folder}")

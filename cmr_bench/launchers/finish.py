@@ -13,7 +13,9 @@ class Report(Callback):
     """Prints the table of the store and says where the page is."""
 
     def on_run_end(self, config: DictConfig, job_return: JobReturn | None = None, **_: Any) -> None:
-        if config.dry_run or (job_return is not None and job_return.status is JobStatus.FAILED):
+        if config.get("dry_run") or (
+            job_return is not None and job_return.status is JobStatus.FAILED
+        ):
             return  # a plan and a refused configuration have nothing to report
         from cmr_bench.reporting import report
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cmr_bench.config import plain, resolved
+from cmr_bench.config import plain, resolved, stopping
 from cmr_bench.preparation import FORMAT, source_files
 from cmr_bench.store import Job, Store, key_of
 
@@ -16,7 +16,14 @@ KEYS: dict[str, Any] = {
     **dict.fromkeys(
         "data external mask model autoencoder segmenter encoder metric trainer logger protocol size".split()
     ),
-    "callbacks": {"every_n_steps": int, "axes": None},
+    "callbacks": {
+        "every_n_steps": int,
+        "axes": None,
+        "memorisation": {
+            **dict.fromkeys(("count", "steps", "patience", "repeats"), COUNT),
+            **{"signs": None, "stop": bool, "times": None, "metrics": None},
+        },
+    },
     "seed": int,
     "threads": int,
     "sweep": str,
@@ -57,11 +64,13 @@ def job_of(config: Any, choices: Mapping[str, str]) -> Job:
         ValueError: if a value is missing or a reference leads nowhere.
     """
     what = {key: part for key, part in resolved(config).items() if key not in WHERE}
+    read = ["model"] if "synthetic" in (config.get("model") or {}) else []
     files = {
         name: [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in source_files(config[name])]
-        for name in ("data", "external")
+        for name in ("data", "external", *read)
         if config.get(name)
     }
+    what |= stopping(config)
     inputs = {"format": FORMAT, "config": what, "choices": dict(choices), "files": files}
     return Store(config.store.root).job(choices["model"], key_of(inputs))
 

@@ -101,6 +101,10 @@ class Evidence:
         missing = {
             "encode": (self._encode is None, "no feature encoder was given"),
             "segment": ("" not in self._segments, "no segmenter was given"),
+            "masks": (
+                any(not self.pools[name].labels for name in pools),
+                "the synthetic images came without masks",
+            ),
             "losses": (not isinstance(self.model, HasLosses), "the model does not tell its losses"),
             "noised": (
                 not isinstance(self.model, HasNoised),
@@ -116,6 +120,9 @@ class Evidence:
             ),
             "sample": (not isinstance(self.model, MaskToImage), "there is no model to sample from"),
         }
+        if self.model is None:
+            asked = ("losses", "noised", "predict", "reconstruct", "sample")
+            missing |= dict.fromkeys(asked, (True, "there is no model to ask, only images"))
         return next((missing[need][1] for need in needs if missing[need][0]), None)
 
     def lacks_space(self, space: str) -> str | None:

@@ -81,7 +81,11 @@ def _config(cell: Cell) -> dict[str, Any]:
         value = yaml.load((cell.folder / "config.yaml").read_text(), Loader=LOADER)
     except (OSError, ValueError, yaml.YAMLError):
         return {}
-    return {k: v for k, v in value.items() if k not in ELSEWHERE} if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        return {}
+    clock = (value.get("callbacks") or {}).get("memorisation") or {}
+    stop = {"memorisation": {"stop": True}} if clock.get("stop") else {}
+    return {k: v for k, v in value.items() if k not in ELSEWHERE} | stop
 
 
 def _flat(node: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:

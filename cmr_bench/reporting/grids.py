@@ -24,24 +24,27 @@ def grid_rows(pool: Pool, count: int) -> NDArray[np.int64]:
     return rows.take(places)
 
 
-def grid_figure(real: Pool, synthetic: Pool, *, count: int = 8) -> Figure:
+def grid_figure(real: Pool | None, synthetic: Pool, *, count: int = 8) -> Figure:
     """Columns are slices; rows are mask, real, synthetic, and synthetic with the mask's outline.
 
-    Row i of `synthetic` belongs to row i of `real`. All images share one grey scale, [-1, 1].
+    Row i of `synthetic` belongs to row i of `real`, where there are real ones. All images share one grey scale,
+    [-1, 1].
     """
-    rows = grid_rows(real, count)
-    names = ("mask", "real", "synthetic", "with outline")
+    shown = {"synthetic": synthetic} if real is None else {"real": real, "synthetic": synthetic}
+    first = next(iter(shown.values()))
+    rows = grid_rows(first, count)
+    names = ("mask", *shown, "with outline")
     figure = Figure(figsize=(1.15 * len(rows) + 0.3, 1.15 * len(names) + 0.45))
     panels = figure.subplots(len(names), len(rows), squeeze=False)
     figure.subplots_adjust(left=0.045, right=1, top=0.945, bottom=0.055, wspace=0.02, hspace=0.02)
     for column, row in enumerate(rows):
-        mask = real.masks[row, 0].numpy()
-        images = real.images[row, 0].numpy(), synthetic.images[row, 0].numpy()
+        mask = first.masks[row, 0].numpy()
+        images = [pool.images[row, 0].numpy() for pool in (*shown.values(), synthetic)]
         _show_mask(panels[0, column], mask)
-        for panel, image in zip(panels[1:, column], (*images, images[1]), strict=True):
+        for panel, image in zip(panels[1:, column], images, strict=True):
             panel.imshow(image, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
-        _outline(panels[3, column], mask)
-        about = real.table.iloc[row]
+        _outline(panels[-1, column], mask)
+        about = first.table.iloc[row]
         title = " ".join(str(about[key]) for key in ("phase", "level") if key in about)
         panels[0, column].set_title(title, fontsize=7, color="#555555", pad=2)
     for panel, name in zip(panels[:, 0], names, strict=True):
@@ -66,7 +69,7 @@ def _outline(panel: Axes, mask: NDArray[Any]) -> None:
             panel.contour(mask == label, levels=[0.5], colors=[colour], linewidths=0.7)
 
 
-def save_grid(path: str | Path, real: Pool, synthetic: Pool, *, count: int = 8) -> None:
+def save_grid(path: str | Path, real: Pool | None, synthetic: Pool, *, count: int = 8) -> None:
     """Write the grid as PNG."""
     figure = grid_figure(real, synthetic, count=count)
     with atomic(path) as temporary:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from cmr_bench.reporting.axes import Span, triangles
 from cmr_bench.reporting.cells import Entry
+from cmr_bench.reporting.clock import clock_plot
 from cmr_bench.reporting.learning import learning_plot
 from cmr_bench.reporting.plots import (
     colours,
@@ -52,6 +53,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
     many = len(groups) > LEGIBLE
     attacks = roc_plot(found, palette)
     main, rest = parted(table)
+    clock = clock_plot(found, palette)
     template = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,
@@ -72,6 +74,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
         instruments=instruments_of(found),
         learning=_picture(learning) if learning else None,
         attacks=_picture(attacks) if attacks else None,
+        clock=_picture(clock) if clock else None,
         grids=_grids(found),
         stages=[s for s in STAGES if any(s in _seconds(e) for e in found)],
         cells=[_cell(e) for e in found],

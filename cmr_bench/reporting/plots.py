@@ -202,7 +202,8 @@ def _curves(entry: Entry, *, most: int = 400) -> dict[str, np.ndarray[Any, Any]]
     """(step, value) by name, thinned by means over equal stretches of the log to `most` points."""
     points: dict[str, list[tuple[float, float]]] = {}
     for row in entry.cell.logged():
-        if row.get("value") is not None and row.get("name") not in ("epoch", None):
+        ours = str(row.get("name")).startswith("memorisation/")  # it has a plot of its own
+        if row.get("value") is not None and row.get("name") not in ("epoch", None) and not ours:
             points.setdefault(str(row["name"]), []).append((row["step"], row["value"]))
     return {
         name: np.array([np.mean(part, axis=0) for part in np.array_split(pairs, most) if len(part)])

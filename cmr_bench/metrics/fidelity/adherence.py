@@ -27,6 +27,8 @@ class Adherence(Metric):
     are those of `volumes`. One judge a seed and architecture (`segmenter.others`), averaged; where
     there are several, `judge_lowest` and `judge_highest` are the shares that single ones give.
 
+    Images made elsewhere were not drawn for the masks of test: of them the chain alone is judged.
+
     `chain_adherence` asks the same of the whole chain, generated mask to image: each image of
     `synthetic` is its own subject and is judged alone, so its ceiling is that of single test
     slices, and the share has no pairs. `adherence_yield` is the share of its pairs with a mean Dice
@@ -47,7 +49,9 @@ class Adherence(Metric):
         self.seeds, self.obeys = tuple(seeds), obeys
 
     def skip(self, evidence: Evidence) -> str | None:
-        """Also where the rows of matched are not those of test."""
+        """Also where the rows of matched are not those of test; without a model there are none."""
+        if evidence.model is None and "matched" not in evidence.pools:
+            return evidence.lacks(("train", "test", "synthetic"), (*self.needs, "masks"))
         reason = super().skip(evidence)
         if reason is None and len(evidence.pools["matched"]) != len(evidence.pools["test"]):
             return "pool matched has not one image for each test mask"
@@ -56,12 +60,26 @@ class Adherence(Metric):
     def compute(self, evidence: Evidence) -> list[Score]:
         trained = evidence.pools["train"].labels
         labels = [k for k in evidence.pools["test"].labels if k in trained]
-        matched, real = self._volumes(evidence, labels)
         pairs = {
             name: each_pair(evidence.pools[name], self._drawn(evidence, name), labels)
             for name in ("matched", "test", "synthetic")
             if len(evidence.pools.get(name, ()))
         }
+        if "matched" in pairs:
+            scores = self._matched(pairs, labels, evidence)
+        else:
+            scores = self.blank("no images were drawn for the masks of test subjects")
+        if "synthetic" in pairs:
+            scores += self._chain(pairs["synthetic"], pairs["test"], labels, evidence.seed)
+        evidence.tables["adherence_images"] = pd.concat(
+            [part.assign(pool=name) for name, part in pairs.items()], ignore_index=True
+        )
+        return scores
+
+    def _matched(
+        self, pairs: dict[str, pd.DataFrame], labels: Sequence[int], evidence: Evidence
+    ) -> list[Score]:
+        matched, real = self._volumes(evidence, labels)
         scores = [self._dice("fidelity/adherence", matched, real, evidence.seed)]
         for k in labels:
             one, top = matched[matched["label"] == k], real[real["label"] == k]
@@ -70,11 +88,6 @@ class Adherence(Metric):
                 self._hd95(f"fidelity/adherence_hd95_{LABELS[k]}", one, top, evidence.seed)
             )
             scores.append(_area(LABELS[k], pairs, evidence.seed))
-        if "synthetic" in pairs:
-            scores += self._chain(pairs["synthetic"], pairs["test"], labels, evidence.seed)
-        evidence.tables["adherence_images"] = pd.concat(
-            [part.assign(pool=name) for name, part in pairs.items()], ignore_index=True
-        )
         return scores
 
     def _drawn(self, evidence: Evidence, name: str) -> list[Masks]:

@@ -67,7 +67,7 @@ class Segmentation(Metric):
     axis = "utility"
     names = ("utility/dice", "utility/dice_ratio", "utility/dice_gap")
     pools = ("train", "test", "synthetic")
-    needs = ("segment",)
+    needs = ("segment", "masks")
     higher_is_better = True
 
     def __init__(

@@ -13,7 +13,7 @@ from cmr_bench.evaluation import judge
 from cmr_bench.metrics.base import Metric
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.seeds import mix
-from cmr_bench.types import Pool
+from cmr_bench.types import Pool, Score
 
 
 class MetricCallback(Callback):
@@ -34,22 +34,38 @@ class MetricCallback(Callback):
         make_evidence: Callable[[Mapping[str, Pool], object], Evidence],
     ) -> None:
         self.metrics, self.steps, self.make_evidence = dict(metrics), steps, make_evidence
-        self.train, self.held_out = train.spread(count), held_out.spread(count)
+        self.train = replace(train.spread(count), name="train")
+        self.held_out = replace(held_out.spread(count), name="test")
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
-        pools = {"train": self.train, "val": self.held_out.take(slice(0, 0)), "test": self.held_out}
+        if trainer.is_global_zero:
+            self.told(trainer, self.seen(module))
+
+    def seen(self, module: pl.LightningModule) -> Evidence:
+        """What the metrics look at: the pools that they want, with images that the model draws now."""
+        nobody = self.held_out.take(slice(0, 0), "val")
+        pools = {"train": self.train, "val": nobody, "test": self.held_out}
         wanted = {name for metric in self.metrics.values() for name in metric.pools}
         for name, pool in (("synthetic", self.train), ("matched", self.held_out)):
             if name in wanted:
                 seeds = torch.tensor([mix(name, i) for i in range(len(pool))])
                 images = module.sample(pool.masks, seeds=seeds, steps=self.steps)  # type: ignore[operator]
                 pools[name] = replace(pool, name=name, images=images)
-        evidence = self.make_evidence(pools, module)
-        for _, scores, _ in judge(evidence, self.metrics):
-            for score in scores:
-                if score.value == score.value and trainer.logger is not None:
-                    trainer.logger.log_metrics(
-                        {f"train/{score.name}": score.value}, trainer.global_step
-                    )
+        return self.make_evidence(pools, module)
+
+    def told(self, trainer: pl.Trainer, evidence: Evidence) -> list[Score]:
+        """What the metrics answered; in the log as well."""
+        found = [
+            score
+            for _, scores, _ in judge(evidence, self.metrics)
+            for score in scores
+            if score.value == score.value
+        ]
+        write(trainer, {f"train/{score.name}": score.value for score in found})
+        return found
+
+
+def write(trainer: pl.Trainer, values: Mapping[str, float]) -> None:
+    """Log values at the optimiser step."""
+    if trainer.logger is not None and values:
+        trainer.logger.log_metrics(dict(values), trainer.global_step)

@@ -1,0 +1,1 @@
+"""What happens at each validation while a model trains."""
