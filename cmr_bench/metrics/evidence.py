@@ -145,6 +145,12 @@ class Evidence:
         """Subject of each row of the pools, one after the other."""
         return np.concatenate([self.pools[name].subjects for name in names])
 
+    def pool(self, name: str, make: Callable[[], Pool]) -> Pool:
+        """A pool that a metric makes when it is first asked for; from then on it is one of `pools`."""
+        if name not in self.pools:
+            self.pools[name] = make()
+        return self.pools[name]
+
     def features(self, *names: str) -> Tensor:
         """(N, D) features of the pools, one after the other."""
         return self.vectors("features", *names)
