@@ -145,12 +145,6 @@ class Evidence:
         """Subject of each row of the pools, one after the other."""
         return np.concatenate([self.pools[name].subjects for name in names])
 
-    def pool(self, name: str, make: Callable[[], Pool]) -> Pool:
-        """A pool that a metric makes when it is first asked for; from then on it is one of `pools`."""
-        if name not in self.pools:
-            self.pools[name] = make()
-        return self.pools[name]
-
     def features(self, *names: str) -> Tensor:
         """(N, D) features of the pools, one after the other."""
         return self.vectors("features", *names)
@@ -172,8 +166,13 @@ class Evidence:
         encode = self._encoder(space)
         if encode is None:
             return self.pixels(*names)
-        make = partial(self._features, encode)
-        return torch.cat([self._once((space, n), partial(make, n)) for n in names])
+        make = partial(self._encoded, encode)
+        parts = ((n, self.pools[n].images) for n in names)
+        return torch.cat([self._once((space, n), partial(make, images)) for n, images in parts])
+
+    def encoded(self, images: Images) -> Tensor:
+        """(B, D) features, in the default space, of images that are in no pool."""
+        return self._encoded(cast(Encode, self._encode), images)
 
     @property
     def judges(self) -> tuple[str, ...]:
@@ -240,10 +239,10 @@ class Evidence:
             raise ValueError(f"space is {space}, not one of {known}")
         return self._once(("encoder", space), self._makers[space])
 
-    def _features(self, encode: Encode, name: str) -> Tensor:
+    def _encoded(self, encode: Encode, images: Images) -> Tensor:
         with torch.no_grad():
-            parts = [encode(images).float().cpu() for _, images, _ in self._batches(name)]
-        return torch.cat(parts)
+            parts = images.split(self._batch_size)
+            return torch.cat([encode(part.to(self._device)).float().cpu() for part in parts])
 
     def _losses(self, name: str, times: Sequence[float], repeats: int) -> Tensor:
         model = cast(HasLosses, self.model)

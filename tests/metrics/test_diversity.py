@@ -48,8 +48,8 @@ class Model:
 def test_a_model_that_ignores_its_seed_has_no_diversity_within(judge):
     deaf, heard = ({s.name: s for s in Diversity().scores(judge(model=Model(k)))} for k in (0, 1))
     name = "fidelity/diversity_within"
-    assert deaf[name].value == 0 < heard[name].value
-    assert heard[name].extra["masks"] == 8 and heard[name].extra["seeds"] == 8
+    assert deaf[name].value == 0 < heard[name].low < heard[name].value
+    assert heard[name].extra["masks"] == 8 and heard[name].extra["images"] == 4
     assert deaf["fidelity/diversity"].value == heard["fidelity/diversity"].value > 0
 
 
@@ -58,10 +58,18 @@ def test_real_images_are_as_diverse_as_real_images(judge, test):
     assert score.value == score.reference and score.extra["share"] == 1
 
 
-def test_images_are_drawn_once_and_by_seed(judge):
-    model = Model(1)
+def test_images_are_drawn_once_for_all_and_anew_for_another_model(judge):
+    model, other = Model(1), Model(0)
     evidence = judge(model=model)
     first, again = (Diversity().scores(evidence)[1] for _ in range(2))
-    assert model.calls == 1 and first.value == again.value
-    assert len(evidence.pools["repeated"]) == 64
-    assert "draws no" in Diversity().scores(judge(model=None))[1].reason
+    assert model.calls == 1 and first.value == again.value > 0
+    about = evidence.about(other, evidence.pools["synthetic"])
+    assert Diversity().scores(about)[1].value == 0 and other.calls == 1
+    assert Diversity().scores(judge(model=None))[1].reason == "there is no model to sample from"
+
+
+def test_a_single_test_subject_has_no_other_to_compare_with(judge, test):
+    one = test.take(np.flatnonzero(test.subjects == test.subjects[0]))
+    across, inside = Diversity().scores(judge(model=Model(1), pools={"test": one}))
+    assert across.value > 0 and np.isnan(across.reference) and np.isnan(across.extra["share"])
+    assert inside.value > 0 and np.isnan(inside.low) and inside.n == 1
