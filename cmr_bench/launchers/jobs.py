@@ -40,8 +40,9 @@ FAILED: list[str] = []
 
 
 def choices_of(hydra: Any) -> dict[str, str]:
-    """The chosen options by group, from Hydra's own node."""
-    return {name: str(hydra.runtime.choices[name]) for name in CHOICES}
+    """The chosen options by group, from Hydra's own node, which keeps no choice of several at once."""
+    several = dict(word.split("=", 1) for word in hydra.overrides.task if "=" in word)
+    return {name: str(hydra.runtime.choices.get(name, several.get(name, ""))) for name in CHOICES}
 
 
 def job_of(config: Any, choices: Mapping[str, str]) -> Job:
