@@ -20,7 +20,7 @@ from cmr_bench.config import build, plain
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.utility.arms import ARMS, Arm, training_pools
 from cmr_bench.models.diffusion import Diffusion
-from cmr_bench.networks.encoders import Bottleneck, Inception
+from cmr_bench.networks.encoders import Cardiac, Inception
 from cmr_bench.networks.segmenter import Segmenter
 from cmr_bench.stages import Stages
 from cmr_bench.store import key_of
@@ -143,8 +143,14 @@ def evidence_of(
 
 def spaces(stages: Stages) -> dict[str, Callable[[], nn.Module]]:
     """The feature spaces beside the default encoder, each made when a metric first asks for it."""
+
+    def cardiac() -> nn.Module:
+        return stages.to_device(
+            Cardiac(real_segmenter(stages, 0).net, stages.pools["train"].images)
+        )
+
     return {
-        "cardiac": lambda: stages.to_device(Bottleneck(real_segmenter(stages, 0).net)),
+        "cardiac": cardiac,
         "inception": lambda: stages.to_device(Inception()),
     }
 

@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 from omegaconf import OmegaConf
 
+from cmr_bench.config import conf_path
 from cmr_bench.interruption import EXIT_CODE, Flag, Stopped
 from cmr_bench.launchers import local, slurm
-from cmr_bench.launchers.jobs import FAILED, job_of
+from cmr_bench.launchers.jobs import FAILED, choices_of, job_of
 from cmr_bench.launchers.local import Local, slots_of
 from cmr_bench.store import Job, Store
 
@@ -153,3 +155,15 @@ def test_slurm_is_asked_how_a_job_ended_that_said_nothing(
 def test_starts_without_any_work_are_counted(jobs: dict[str, Job]) -> None:
     job = jobs["good"]
     assert [job.stopped(0), job.stopped(0), job.stopped(3), job.stopped(0)] == [1, 2, 0, 1]
+
+
+def test_two_bundles_of_metrics_at_once_name_a_cell() -> None:
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_path()):
+        config = hydra.compose("run", ["metric=[fast,paper]"], return_hydra_config=True)
+    assert choices_of(config.hydra) == {
+        "model": "ddpm",
+        "data": "phantom",
+        "mask": "deformed",
+        "metric": "[fast,paper]",
+        "protocol": "strict",
+    }

@@ -173,8 +173,13 @@ class Evidence:
         encode = self._encoder(space)
         if encode is None:
             return self.pixels(*names)
-        make = partial(self._features, encode)
-        return torch.cat([self._once((space, n), partial(make, n)) for n in names])
+        make = partial(self._encoded, encode)
+        parts = ((n, self.pools[n].images) for n in names)
+        return torch.cat([self._once((space, n), partial(make, images)) for n, images in parts])
+
+    def encoded(self, images: Images) -> Tensor:
+        """(B, D) features, in the default space, of images that are in no pool."""
+        return self._encoded(cast(Encode, self._encode), images)
 
     @property
     def judges(self) -> tuple[str, ...]:
@@ -241,10 +246,10 @@ class Evidence:
             raise ValueError(f"space is {space}, not one of {known}")
         return self._once(("encoder", space), self._makers[space])
 
-    def _features(self, encode: Encode, name: str) -> Tensor:
+    def _encoded(self, encode: Encode, images: Images) -> Tensor:
         with torch.no_grad():
-            parts = [encode(images).float().cpu() for _, images, _ in self._batches(name)]
-        return torch.cat(parts)
+            parts = images.split(self._batch_size)
+            return torch.cat([encode(part.to(self._device)).float().cpu() for part in parts])
 
     def _losses(self, name: str, times: Sequence[float], repeats: int) -> Tensor:
         model = cast(HasLosses, self.model)

@@ -9,6 +9,7 @@ from cmr_bench.reporting.axes import triangle, triangles
 from cmr_bench.reporting.cells import Entry, entries
 from cmr_bench.reporting.page import page
 from cmr_bench.reporting.plots import colours, legible, png, triangle_plot
+from cmr_bench.reporting.protocols import protocols
 from cmr_bench.reporting.ranking import sentence
 from cmr_bench.reporting.tables import compare, score_frame, terminal
 from cmr_bench.store import atomic, read_json, write_json
@@ -47,7 +48,8 @@ def report(
     with atomic(folder / "index.html") as temporary:
         temporary.write_text(page(found, table), encoding="utf-8")
     lines = cell_list(found) if every_cell else ""
-    return lines + terminal(table) + sentence(score_frame(found)) + status(found)
+    below = protocols(table) + sentence(score_frame(found)) + status(found)
+    return lines + terminal(table) + below
 
 
 def status(found: list[Entry]) -> str:

@@ -24,6 +24,7 @@ from cmr_bench.reporting.plots import (
     trade_off_plot,
     triangle_plot,
 )
+from cmr_bench.reporting.protocols import side_by_side
 from cmr_bench.reporting.roc import roc_plot
 from cmr_bench.reporting.tables import (
     ARROWS,
@@ -67,6 +68,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
         axes=[] if many else _rows(main),
         details=[] if many else _rows(rest),
         headlines=headlines(table) if many else None,
+        protocols=[] if many else side_by_side(table),
         left_out=len(models) - len(drawn),
         triangle=_picture(triangle_plot(drawn, palette)) if models else None,
         trade_off=_picture(trade_off_plot(drawn, palette, controls)) if len(models) > 1 else None,

@@ -26,9 +26,21 @@ COLUMNS = (
 DETAIL = (
     r"_(?:lv|myo|rv)$|/(?:both|real|external_real|external_both)_|/(?:external_)?(?:few|strong|pretrained|both\d)"
     r"|_tpr_at_low_fpr$|/(?!mia_)\w+_tpr_at_fpr$"
-    r"|/(?:precision|recall|density|psnr|ssim|ms_ssim)$|/(?!kid)\w+_cardiac$"
+    r"|/(?:precision|recall|density|psnr|ssim|ms_ssim)$|/(?!kid)\w+_cardiac$|/mask_(?!anatomy)"
 )
 """Scores of a structure, an arm or a threshold, which stand below the others or not at all."""
+
+UNITS = {
+    r"paper.*(?:hd95|asd)": "pixels",
+    r"hd95|_asd|/asd|mask_(?:wall|rv_distance)": "mm",
+    "psnr": "dB",
+    "volume_error|mask_e[ds]v": "ml",
+    "ef_error|mask_ef": "%",
+    "worth$": "patients",
+    "mask_area": "cm2",
+    "mask_anatomy": "SD",
+}
+"""Unit of the scores whose name has such a part; of several the first."""
 
 LEGIBLE = 12
 """Models that a plot or a full table can hold beside each other; of more, only the headlines are shown."""
@@ -137,8 +149,7 @@ def number(value: float, digits: int) -> str:
 
 def label(name: str) -> str:
     """Name without its axis, with the physical unit where it has one."""
-    units = {r"paper.*(?:hd95|asd)": "pixels", r"hd95|_asd|/asd": "mm", "psnr": "dB", "volume_error": "ml", "ef_error": "%", "worth$": "patients"}  # fmt: skip
-    unit = next((f" ({unit})" for part, unit in units.items() if re.search(part, name)), "")
+    unit = next((f" ({unit})" for part, unit in UNITS.items() if re.search(part, name)), "")
     return name.split("/", 1)[-1] + unit
 
 

@@ -9,7 +9,8 @@ from cmr_bench.metrics.fidelity.frechet import FID, extrapolated, frechet_distan
 from cmr_bench.metrics.fidelity.halves import halves
 from cmr_bench.metrics.fidelity.kid import KID
 from cmr_bench.metrics.fidelity.prdc import Manifold
-from cmr_bench.networks.encoders import Bottleneck
+from cmr_bench.networks.encoders import FAINT, Cardiac
+from cmr_bench.networks.segmenter import dynunet
 
 
 class Means(torch.nn.Module):
@@ -65,7 +66,7 @@ def test_a_floor_in_sample_says_so(metric, judge):
         assert scores[f"{name}_cardiac"].reference_name == (
             "real train against real test; the encoder was trained on train"
         )
-    assert Bottleneck.trained_on == "train"
+    assert Cardiac.trained_on == "train"
 
 
 @pytest.mark.parametrize("kind", [KID, FID, Manifold])
@@ -85,23 +86,32 @@ def test_unknown_spaces_leave_a_reason(judge):
     assert score.reason == "space is cardiak, not one of pixels, features"
 
 
-def test_the_bottleneck_is_pooled_and_its_weights_are_fingerprinted():
-    from monai.networks.nets.dynunet import DynUNet
+def cardiac(seed, images):
+    torch.manual_seed(seed)
+    return Cardiac(dynunet((4, 6, 8)), images)
 
-    def network(seed):
-        torch.manual_seed(seed)
-        return DynUNet(2, 1, 4, [3, 3, 3], [1, 2, 2], [2, 2], filters=[4, 6, 8])
 
-    encoder = Bottleneck(network(0))
-    images = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+def test_the_cardiac_space_holds_what_the_last_normalisation_of_each_level_divides_by():
+    images = torch.rand(70, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    encoder = cardiac(0, images)
+    features = encoder(images)
+    assert features.shape == (70, 4 + 6 + 8)
+    torch.testing.assert_close(features.mean(0), torch.zeros(18), atol=1e-4, rtol=0)
+    torch.testing.assert_close(features.std(0), torch.ones(18))
+    first = encoder.network.input_block
     with torch.no_grad():
-        deepest = encoder.network.bottleneck(
-            encoder.network.downsamples[0](encoder.network.input_block(images))
-        )
-    assert torch.equal(encoder(images)[:, :8], deepest.mean((2, 3)))
-    assert torch.equal(encoder(images)[:, 8:], deepest.amax((2, 3)))
-    assert encoder.fingerprint == Bottleneck(network(0)).fingerprint
-    assert encoder.fingerprint != Bottleneck(network(1)).fingerprint
+        entering = first.conv2(first.lrelu(first.norm1(first.conv1(images))))
+    spread = (entering.std((2, 3)) + FAINT).log()
+    torch.testing.assert_close(features[:, :4], (spread - spread.mean(0)) / spread.std(0))
+    assert encoder.fingerprint == cardiac(0, images[:9]).fingerprint
+    assert encoder.fingerprint != cardiac(1, images).fingerprint
+
+
+def test_the_cardiac_space_does_not_see_the_gain_of_a_scanner():
+    images = torch.rand(40, 1, 16, 16, generator=torch.Generator().manual_seed(0)) - 0.5
+    encoder = cardiac(0, images)
+    torch.testing.assert_close(encoder(2 * images), encoder(images), atol=0.02, rtol=0)
+    assert (encoder(images.square()) - encoder(images)).abs().mean() > 0.2
 
 
 def test_fid_at_infinite_n_of_known_gaussians():

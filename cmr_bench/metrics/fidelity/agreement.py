@@ -56,12 +56,13 @@ def ms_ssim(a: Images, b: Images) -> Tensor:
 
 
 class Agreement(Metric):
-    """Pairs (matched, test), mean over subjects; higher is not better and not worse."""
+    """Pairs (matched, test), mean over subjects; higher is not better and not worse, so no order of controls."""
 
     axis = "fidelity"
     names = ("fidelity/psnr", "fidelity/ssim", "fidelity/ms_ssim")
     pools = ("test", "matched")
     higher_is_better = True
+    blind_to = ("copy",)
 
     def skip(self, evidence: Evidence) -> str | None:
         """Also where the rows of matched are not those of test."""

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import linregress
-from scipy.stats import t as student
 from torch import Tensor
 
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.equal import equal_rows
 from cmr_bench.metrics.fidelity.spaces import each_space, in_spaces
+from cmr_bench.metrics.fidelity.two_samples import error_of
 from cmr_bench.seeds import torch_rng
-from cmr_bench.stats import LEVEL, Estimate, jackknife
+from cmr_bench.stats import Estimate
 from cmr_bench.types import Score
 
 
@@ -185,7 +185,4 @@ class FID(Metric):
 
     def _error(self, x: Tensor, y: Tensor, xs: ArrayLike, ys: ArrayLike) -> tuple[float, float]:
         """(standard error over the subjects of both sides, Student's factor of the interval)."""
-        left, g = jackknife(lambda r: frechet_distance(x[r], y), xs, groups=self.groups)
-        right, h = jackknife(lambda r: frechet_distance(x, y[r]), ys, groups=self.groups)
-        factor = student.ppf((1 + LEVEL) / 2, max(min(g, h) - 1, 1))
-        return float(np.hypot(left, right)), float(factor)
+        return error_of(frechet_distance, x, y, xs, ys, groups=self.groups)

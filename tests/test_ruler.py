@@ -1,0 +1,82 @@
+"""The partial orders that metrics promise: of controls that exist, and in the direction that their scores say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tiny
+import torch
+from omegaconf import OmegaConf
+
+from cmr_bench.config import build, conf_path
+from cmr_bench.instruments import answers, control_pools, controls_of, musts
+from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.metrics.fidelity.diversity import Diversity
+from cmr_bench.reporting.verdicts import verdicts
+from cmr_bench.types import Pool
+
+CONF = Path(conf_path())
+METRICS = {
+    path.stem: build(OmegaConf.load(path)) for path in sorted((CONF / "metric").glob("*/*.yaml"))
+}
+CONTROLS = {path.stem for path in (CONF / "model" / "control").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_control_that_a_metric_names_is_there(name: str) -> None:
+    metric = METRICS[name]
+    assert {*controls_of(metric), *metric.blind_to} <= CONTROLS
+    assert not {*controls_of(metric)} & {*metric.blind_to}
+
+
+@pytest.fixture(scope="module")
+def pools() -> dict[str, Pool]:
+    """Subjects of two slices with a texture of their own."""
+    made = {}
+    for k, (name, n) in enumerate({"train": 10, "val": 6, "test": 6}.items()):
+        pool = tiny.pool(2 * n, seed=k)
+        grain = torch.randn(n, 1, 16, 16, generator=torch.Generator().manual_seed(k))
+        images = (pool.images + 0.3 * grain.repeat_interleave(2, 0)).clamp(-1, 1)
+        table = pd.DataFrame(
+            {
+                "subject": [f"{name}{i // 2}" for i in range(2 * n)],
+                "phase": "ED",
+                "slice": [i % 2 for i in range(2 * n)],
+                "thickness_mm": 8.0,
+                "vendor": "A",
+            }
+        )
+        made[name] = replace(pool, name=name, images=images, table=table)
+    return made
+
+
+def evidence(pools: dict[str, Pool]) -> Evidence:
+    return Evidence(
+        {**pools, "synthetic": pools["val"], "matched": pools["test"]},
+        encode=lambda images: images.flatten(1),
+        segment=lambda arm, seed, pool: pool.masks,
+        spaces={"cardiac": lambda: lambda images: images.flatten(1)},
+    )
+
+
+@pytest.mark.parametrize(
+    "name", [k for k, m in METRICS.items() if m.orders and m.axis == "fidelity"]
+)
+def test_a_metric_with_an_order_has_a_direction(name: str, pools: dict[str, Pool]) -> None:
+    metric = METRICS[name]
+    first = metric.scores(evidence(pools))[0]
+    assert first.name == metric.names[0] and first.value == first.value
+    assert first.better == ("higher" if metric.higher_is_better else "lower")
+
+
+def test_diversity_ranks_patients_above_one_patient_above_the_mean(pools: dict[str, Pool]) -> None:
+    halves, metrics = control_pools(pools), {"diversity": Diversity()}
+    judged = Evidence(
+        {name: halves[name] for name in ("train", "test")}, encode=lambda x: x.flatten(1)
+    )
+    found = [*answers(metrics, halves, judged)]
+    (verdict,) = verdicts({"metrics": musts(metrics), "answers": found})
+    assert verdict.question == "rank heldout > one_patient > mean" and verdict.state == "holds"
