@@ -25,6 +25,7 @@ from cmr_bench.interruption import flag
 from cmr_bench.ranks import READY, Ranks
 from cmr_bench.stages import Stages
 from cmr_bench.store import key_of
+from cmr_bench.types import Pool
 
 
 class Helper(Stages):
@@ -54,8 +55,8 @@ class Helper(Stages):
         os.dup2(2, 1)  # nobody reads on
         yield self.place
 
-    def trained(self, kind: str, module: Any, **how: Any) -> NoReturn:
-        super().trained(kind, module, **how)
+    def trained(self, kind: str, module: Any, pool: Pool, **how: Any) -> NoReturn:
+        super().trained(kind, module, pool, **how)
         sys.exit(0)  # what is made of the network is the first process's affair
 
 
