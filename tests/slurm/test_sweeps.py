@@ -155,7 +155,7 @@ def test_a12_two_launchers_and_a_process_by_hand(sweep: Sweep, same: Same) -> No
     ]
     said = "".join(process.communicate(timeout=280)[0] for process in pair)
     assert said.count("submitted as") == 1 and said.count("queued as") == 1
-    sweep.trained_to(0, STEPS // 4)
+    sweep.trained_to(0, 1)
     line = [sweep.line()[0], "-m", "cmr_bench.launchers.worker", str(sweep.jobs()["0"].folder)]
     hand = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
     assert hand.returncode == 0 and "works on it since" in hand.stderr
@@ -224,7 +224,7 @@ def test_a_cell_on_two_nodes(sweep: Sweep, alone: Sweep) -> None:
     """Its training is that of one process up to rounding, also when it is stopped and put back into the queue."""
     sweep.type(
         "seed=0", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1",
-        "trainer.num_nodes=2", "hydra.launcher.sbatch={nodes: 2}",
+        "trainer.num_nodes=2", "+hydra.launcher.sbatch.nodes=2",
     )  # fmt: skip
     sweep.trained_to(0, STEPS // 4)
     assert about(sweep.number(0))["NumNodes"] == "2"
