@@ -69,6 +69,8 @@ def explain(error: Exception, name: str) -> str:
         inner = inner.__cause__
     text = str(error)
     key = re.search(r"Could not override '([^']+)'", text)
+    if key and key[1].startswith("hydra."):
+        return f"{key[1]} is not set so far: a new key of Hydra's own takes a plus, +{key[1]}"
     if key:
         groups = [
             path.relative_to(conf_path()).as_posix()

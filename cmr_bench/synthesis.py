@@ -24,7 +24,8 @@ def synthesise(
     """Fill a group of samples.h5 with one image a mask, going on where an earlier call stopped."""
     seeds = torch.tensor([mix(seed, name, i) for i in range(len(masks))])
     samples.reserve(name, masks=masks.numpy(), seeds=seeds.numpy())
-    parts = torch.as_tensor(samples.missing(name)).split(batch)
+    missing = torch.as_tensor(samples.missing(name))
+    parts = missing.split(batch) if len(missing) else []
     for rows in track(parts, f"images, {name}", transient=True, disable=not sys.stdout.isatty()):
         flag.between()
         samples.put(name, rows.numpy(), model.sample(masks[rows], seeds=seeds[rows]).numpy())

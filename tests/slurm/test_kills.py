@@ -66,11 +66,10 @@ def contents(root: Path) -> dict[str, Any]:
     return found
 
 
-def stage(root: Path) -> str:
-    """The first kind of work that is begun and not done, or the one that comes next."""
+def stage(root: Path, whole: Path) -> str:
+    """The first kind of work of which there is less than in a whole store."""
     for kind in KINDS:
-        folders = [path for path in root.glob(f"{kind}/*") if path.is_dir()]
-        if not folders or not all((path / "done.json").exists() for path in folders):
+        if len(finished(root, kind)) < len(finished(whole, kind)):
             return kind
     return "metrics"
 
@@ -92,41 +91,42 @@ def test_killed_once_in_every_step_ends_as_one_left_alone(
 ) -> None:
     """Seven kills a round, each at a random moment of its step: 21 in all."""
     draw = random.Random(round)
-    wanted, spent = contents(alone.folder.parents[1]), seconds(alone)
+    wanted, spent = contents(whole := alone.folder.parents[1]), seconds(whole)
     assert len(wanted) > 5
     job = twin(alone, root := tmp_path / "runs")
     kills, made = [], {}
     for kind in (*KINDS, "metrics"):
         process = start(job)
-        while process.poll() is None and not (stage(root) == kind and held(root, process.pid)):
+        while process.poll() is None and not (
+            stage(root, whole) == kind and held(root, process.pid)
+        ):
             time.sleep(0.02)
         with suppress(subprocess.TimeoutExpired):
             process.wait(draw.uniform(0, 0.7 * spent[kind]))
-        kills.append(stage(root))
+        kills.append(stage(root, whole))
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, job.log.read_text()[-2000:]
         made = finished(root) | made
     assert start(job).wait(400) == 0, job.log.read_text()[-2000:]
-    print(kills)
+    print(kills, spent)
     assert contents(root) == wanted
     assert made.items() <= finished(root).items(), "what was done once is not done again"
 
 
-def seconds(job: Job) -> dict[str, float]:
-    """What each kind of work took in the undisturbed cell."""
-    found = dict.fromkeys((*KINDS, "metrics"), 0.0)
-    for kind in KINDS:
-        for done in job.folder.parents[1].glob(f"{kind}/*/done.json"):
-            found[kind] += float(read_json(done)["seconds"])
-    assert job.cell is not None
-    rows = {row["metric"]: float(row["seconds"]) for row in job.cell.scores()}
-    found["metrics"] = max(0.5, sum(rows.values()) - found["segmenter"])
-    return found
+def seconds(whole: Path) -> dict[str, float]:
+    """What each kind of work took in the undisturbed cell; its last metrics come after its last segmenter."""
+    found = {
+        kind: sum(float(read_json(done)["seconds"]) for done in finished(whole, kind))
+        for kind in KINDS
+    }
+    (end,) = finished(whole, "cells")
+    last = max(float(read_json(done)["time"]) for done in finished(whole, "segmenter"))
+    return found | {"metrics": float(read_json(end)["time"]) - last}
 
 
-def finished(root: Path) -> dict[str, int]:
+def finished(root: Path, kind: str = "*") -> dict[Path, int]:
     """When each artefact was finished."""
-    return {str(done): done.stat().st_mtime_ns for done in root.glob("*/*/done.json")}
+    return {done: done.stat().st_mtime_ns for done in root.glob(f"{kind}/*/done.json")}
 
 
 def held(root: Path, pid: int) -> bool:

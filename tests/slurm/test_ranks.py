@@ -19,6 +19,9 @@ TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 LOSS = 1e-4
 """Relative; sums over a batch are added in another order."""
 
+SCORES = {"fidelity": 1e-3, "privacy": 1e-3, "utility": 0.05}
+"""Relative, or absolute below one; utility trains networks anew on images that differ in the last digits."""
+
 
 def start(place: Path, *overrides: str) -> subprocess.Popen[bytes]:
     place.mkdir(exist_ok=True)
@@ -84,9 +87,12 @@ def alike(one: Path, two: Path) -> None:
         name: (value[0], scores_of(cell(two))[name][0])
         for name, value in scores_of(cell(one)).items()
     }
-    print(pairs)
+    assert {name for name, (a, _) in pairs.items() if a is None} == {
+        name for name, (_, b) in pairs.items() if b is None
+    }
     for name, (a, b) in pairs.items():
-        assert a == pytest.approx(b, rel=0.02, abs=0.02), name
+        within = SCORES[name.split("/")[0]]
+        assert a is None or a == pytest.approx(b, rel=within, abs=within), name
 
 
 def alive(pid: int) -> bool:

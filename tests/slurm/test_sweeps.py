@@ -155,9 +155,11 @@ def test_a12_two_launchers_and_a_process_by_hand(sweep: Sweep, same: Same) -> No
     ]
     said = "".join(process.communicate(timeout=280)[0] for process in pair)
     assert said.count("submitted as") == 1 and said.count("queued as") == 1
-    sweep.trained_to(0, STEPS // 4)
+    sweep.trained_to(0, 1)
     line = [sweep.line()[0], "-m", "cmr_bench.launchers.worker", str(sweep.jobs()["0"].folder)]
-    hand = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
+    hand = subprocess.run(
+        line, cwd=sweep.place, capture_output=True, text=True, check=False, timeout=120
+    )
     assert hand.returncode == 0 and "works on it since" in hand.stderr
     same(sweep, 0)
 
@@ -221,10 +223,10 @@ def test_preemption_that_cancels(
 
 
 def test_a_cell_on_two_nodes(sweep: Sweep, alone: Sweep) -> None:
-    """Its training is that of one process up to rounding, also when it is stopped and put back into the queue."""
+    """Its training is that of one process up to rounding, which grows with the steps, also over a stop and a requeue."""
     sweep.type(
         "seed=0", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1",
-        "trainer.num_nodes=2", "hydra.launcher.sbatch={nodes: 2}",
+        "trainer.num_nodes=2", "+hydra.launcher.sbatch.nodes=2",
     )  # fmt: skip
     sweep.trained_to(0, STEPS // 4)
     assert about(sweep.number(0))["NumNodes"] == "2"
@@ -239,6 +241,7 @@ def test_a_cell_on_two_nodes(sweep: Sweep, alone: Sweep) -> None:
 
     here, there = losses(alone), losses(sweep)
     assert here.keys() == there.keys()
-    apart = max(abs(there[step] / here[step] - 1) for step in here)
-    print(f"losses differ by at most {apart:.1e}")
-    assert apart < 1e-3
+    apart = {step: abs(there[step] / here[step] - 1) for step in here}
+    early, late = max(apart[step] for step in apart if step < STEPS // 4), max(apart.values())
+    print(f"losses differ by at most {early:.1e} in the first quarter and {late:.1e} in all")
+    assert early < 1e-4 and late < 1e-2
