@@ -123,6 +123,8 @@ class Cardiac(nn.Module):
 
     name = "cardiac"
     trained_on = "train"
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, network: nn.Module, images: Images) -> None:
         super().__init__()
