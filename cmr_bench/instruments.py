@@ -111,7 +111,7 @@ def answers(
         except ValueError as error:
             found = iter([(name, m.blank(str(error)), 0.0) for name, m in mine.items()])
         else:
-            evidence = evidence.about(model, pretended(model, control, pools["val"]))
+            evidence = evidence.about(model, {"synthetic": pretended(model, control, pools["val"])})
             found = judge(evidence, mine)
         for name, scores, _ in found:
             yield from ({"control": control, "metric": name, **asdict(s)} for s in scores)

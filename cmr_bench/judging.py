@@ -22,6 +22,7 @@ from cmr_bench.metrics.utility.arms import ARMS, Arm, training_pools
 from cmr_bench.models.diffusion import Diffusion
 from cmr_bench.networks.encoders import Cardiac, Inception
 from cmr_bench.networks.segmenter import Segmenter
+from cmr_bench.spaces import Pixel
 from cmr_bench.stages import Stages
 from cmr_bench.store import key_of
 from cmr_bench.synthesis import join
@@ -136,9 +137,36 @@ def evidence_of(
         segment=segment,
         spaces=spaces(stages),
         judges={str(name): partial(segment, judge=str(name)) for name in others},
+        fit=lambda pool: proxy(stages, pool),
         seed=stages.config.seed,
         device=device_of(encode),
     )
+
+
+def proxy(stages: Stages, synthetic: Pool) -> Diffusion:
+    """A denoiser of the model's recipe, in pixel space, that was trained on its synthetic images alone; kept."""
+    node = stages.config.model
+    if "space" not in node:
+        raise ValueError("a control has no training recipe to lend to a proxy: take model=fm")
+
+    def new() -> Diffusion:
+        return build(node, "space", space=Pixel())
+
+    def make(folder: Path) -> None:
+        fit(
+            new(),
+            synthetic,
+            title="proxy",
+            folder=folder,
+            trainer=stages.trainer,
+            seed=stages.config.seed,
+            **stages.budget(stages.config.fit),
+        )
+
+    inputs = {"model": stages.model_inputs["model"], "fit": stages.model_inputs["fit"]}
+    key = stages.inputs(**inputs, samples=key_of(stages.sample_inputs))
+    folder = stages.built("proxy", "proxy", key, make)
+    return stages.to_device(load(new(), folder / "last.ckpt"))
 
 
 def spaces(stages: Stages) -> dict[str, Callable[[], nn.Module]]:

@@ -115,6 +115,17 @@ class HasLosses(Protocol):
 
 
 @runtime_checkable
+class HasNoised(Protocol):
+    """A model that shows what its denoiser answers to a noised image, and what it should answer."""
+
+    def noised(
+        self, images: Images, masks: Masks, t: Tensor, seeds: Seeds
+    ) -> tuple[Tensor, Tensor]:
+        """(prediction, target) in the model's own space at times t (B,); noise drawn from seeds."""
+        ...
+
+
+@runtime_checkable
 class HasPredict(Protocol):
     """A model in whose own space x_t = a x0 + b eps can be taken apart, for white-box attacks."""
 

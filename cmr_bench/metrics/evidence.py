@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from cmr_bench.metrics.utility.arms import Arm, named
 from cmr_bench.seeds import mix
 from cmr_bench.types import (
     HasLosses,
+    HasNoised,
     HasPredict,
     HasReconstruct,
     Images,
@@ -31,15 +32,14 @@ Segment = Callable[[Arm, int, Pool], Masks]
 T = TypeVar("T")
 
 
-@runtime_checkable
-class HasNoised(Protocol):
-    """A model that shows what its denoiser answers to a noised image, and what it should answer."""
-
-    def noised(
-        self, images: Images, masks: Masks, t: Tensor, seeds: Seeds
-    ) -> tuple[Tensor, Tensor]:
-        """(prediction, target) in the model's own space at times t (B,); noise drawn from seeds."""
-        ...
+FROM_MODELS = {
+    "losses": (HasLosses, "the model does not tell its losses"),
+    "noised": (HasNoised, "the model does not show its denoiser"),
+    "predict": (HasPredict, "the model does not tell what noise it sees"),
+    "reconstruct": (HasReconstruct, "the model has no autoencoder"),
+    "sample": (MaskToImage, "there is no model to sample from"),
+}
+"""What a metric may need of the model, and what is said of one that cannot give it."""
 
 
 class Evidence:
@@ -47,10 +47,11 @@ class Evidence:
 
     `pools` are named train, val, test, external, synthetic (conditioned on masks of the mask
     source) and matched (row i conditioned on the mask of row i of test). `encode` maps images to
-    (B, D) features; `segment(arm, seed, pool)` answers with a segmenter trained on an arm. Batches
-    go to `device`, answers come back to the CPU; no answer depends on `batch_size`. `spaces` are
-    further encoders by name, made when first asked for; making one that is not available raises a
-    ValueError of one line. `judges` are segmenters of other architectures by name. `tables` are what metrics found in more detail than scores have, kept
+    (B, D) features; `segment(arm, seed, pool)` answers with a segmenter trained on an arm;
+    `fit(pool)` trains a denoiser on a pool. Batches go to `device`, answers come back to the CPU;
+    no answer depends on `batch_size`. `spaces` are further encoders by name, made when first asked
+    for; making one that is not available raises a ValueError of one line. `judges` are segmenters
+    of other architectures by name. `tables` are what metrics found in more detail than scores have, kept
     with the cell under their names.
     """
 
@@ -63,6 +64,7 @@ class Evidence:
         segment: Segment | None = None,
         spaces: Mapping[str, Callable[[], Encode]] | None = None,
         judges: Mapping[str, Segment] | None = None,
+        fit: Callable[[Pool], object] | None = None,
         seed: int = 0,
         batch_size: int = 64,
         device: torch.device | str = "cpu",
@@ -73,21 +75,24 @@ class Evidence:
         self._encode = encode
         self._makers = dict(spaces or {})
         self._segments = ({"": segment} if segment else {}) | dict(judges or {})
+        self._fit = fit
         self._batch_size = batch_size
         self._device = torch.device(device)
         self.tables: dict[str, pd.DataFrame] = {}
         self._memo: dict[Hashable, object] = {}
 
-    def about(self, model: object, synthetic: Pool) -> Evidence:
-        """The same evidence about another model; what is known of the real pools is kept."""
+    def about(self, model: object, pools: Mapping[str, Pool]) -> Evidence:
+        """The same evidence about another model, with other pools in the place of those of their names.
+
+        What was found in pools that stay is kept.
+        """
         other = copy(self)
-        other.pools, other.model = {**self.pools, "synthetic": synthetic}, model
-        kept = ("features", *self._makers)
+        other.pools, other.model = {**self.pools, **pools}, model
+        kept = ("encoder", "features", *self._makers, "blind")
         other._memo = {
             key: value
             for key, value in self._memo.items()
-            if isinstance(key, tuple)
-            and (key[0] == "encoder" or (key[0] in kept and key[1] != "synthetic"))
+            if isinstance(key, tuple) and key[0] in kept and not set(key[1:]) & set(pools)
         }
         return other
 
@@ -105,24 +110,13 @@ class Evidence:
                 any(not self.pools[name].labels for name in pools),
                 "the synthetic images came without masks",
             ),
-            "losses": (not isinstance(self.model, HasLosses), "the model does not tell its losses"),
-            "noised": (
-                not isinstance(self.model, HasNoised),
-                "the model does not show its denoiser",
-            ),
-            "predict": (
-                not isinstance(self.model, HasPredict),
-                "the model does not tell what noise it sees",
-            ),
-            "reconstruct": (
-                not isinstance(self.model, HasReconstruct),
-                "the model has no autoencoder",
-            ),
-            "sample": (not isinstance(self.model, MaskToImage), "there is no model to sample from"),
+            "fit": (self._fit is None, "no training recipe was given"),
+        } | {
+            need: (not isinstance(self.model, answers), reason)
+            for need, (answers, reason) in FROM_MODELS.items()
         }
         if self.model is None:
-            asked = ("losses", "noised", "predict", "reconstruct", "sample")
-            missing |= dict.fromkeys(asked, (True, "there is no model to ask, only images"))
+            missing |= dict.fromkeys(FROM_MODELS, (True, "there is no model to ask, only images"))
         return next((missing[need][1] for need in needs if missing[need][0]), None)
 
     def lacks_space(self, space: str) -> str | None:
@@ -220,6 +214,12 @@ class Evidence:
         """(len(rows), repeats, H, W) images that the model draws for the masks of these rows."""
         key = ("sampled", name, tuple(rows), repeats)
         return self._once(key, lambda: self._sampled(name, rows, repeats))
+
+    def fitted(self, name: str) -> object:
+        """A denoiser trained on the pool."""
+        assert self._fit is not None
+        fit = self._fit
+        return self._once(("fitted", name), lambda: fit(self.pools[name]))
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What several metrics ask for, made when first asked for."""

@@ -18,6 +18,7 @@ from cmr_bench.metrics.privacy.fcre import FCRE
 from cmr_bench.metrics.privacy.members import Sides, cross_fitted
 from cmr_bench.metrics.privacy.membership import Membership
 from cmr_bench.metrics.privacy.pia import PIA, gaps
+from cmr_bench.metrics.privacy.proxy import Proxy
 from cmr_bench.metrics.privacy.secmi import SecMI, step_error
 from cmr_bench.metrics.privacy.sima import SimA, norms
 from cmr_bench.models.controls import Copy, Painter
@@ -197,3 +198,28 @@ def test_extraction_finds_copies_and_nothing_in_a_painter(judge, train, test):
     blank = by_name(Extraction(), judge(model=Painter(pools=pools)))
     assert blank["privacy/extraction_rate"].value < 0.4
     assert "no model" in Extraction().scores(judge(model=None))[0].reason
+
+
+def test_a_proxy_finds_members_in_released_copies_and_not_in_images_of_others(judge, train, test):
+    def fit(pool):
+        return Copy(pools={"train": pool, "val": pool})
+
+    def released(images):
+        return by_name(Proxy(), judge(images, model=None, fit=fit))["privacy/proxy_auc"]
+
+    assert released(replace(train, name="synthetic")).value > 0.95
+    assert released(None).low < 0.5
+    assert "recipe" in Proxy().scores(judge())[0].reason
+
+
+def test_few_slices_of_every_subject_are_enough_to_ask(judge, train, test):
+    asked = []
+
+    class Counting(Copy):
+        def predict(self, z, t, masks):
+            asked.append(len(z))
+            return super().predict(z, t, masks)
+
+    evidence = judge(model=Counting(pools={"train": train, "val": test}))
+    found = by_name(SimA(slices=2), evidence)["privacy/sima_auc"]
+    assert sum(asked) == 2 * 20 and found.n == 20 and found.value > 0.95

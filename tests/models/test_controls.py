@@ -9,9 +9,8 @@ import pytest
 import tiny
 import torch
 
-from cmr_bench.metrics.evidence import HasNoised
 from cmr_bench.models import controls
-from cmr_bench.types import HasLosses, HasPredict, Pool
+from cmr_bench.types import HasLosses, HasNoised, HasPredict, Pool
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from torch import Tensor
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.privacy.blind import void
-from cmr_bench.metrics.privacy.members import Sides, sides
+from cmr_bench.metrics.privacy.members import Sides, sides, thinned
 from cmr_bench.stats import Array, auc, subject_means, tpr_at_fpr
 from cmr_bench.types import Score
 
@@ -37,18 +37,20 @@ class Attack(Metric):
     share of members found at a false-positive rate of `fpr` or the lowest that the others support,
     which stands in the extra `fpr`; and that share at LOW_FPR, given only where the others support
     it. `void` in the extra says that even an attack blind to the model tells the sides apart, so
-    that the result is no evidence about the model; `blind=False` leaves that unasked.
+    that the result is no evidence about the model; `blind=False` leaves that unasked. `slices` are
+    looked at of each subject, spread over its stack; None is all.
     """
 
     axis = "privacy"
-    pools = ("train", "test")
+    pools: ClassVar[tuple[str, ...]] = ("train", "test")
     higher_is_better = False
     orders: ClassVar[tuple[tuple[str, ...], ...]] = (("painter", "copy"),)
     blind_to = ("one_patient",)  # one subject of many does not move an AUC
 
-    def __init__(self, fpr: float = 0.01, blind: bool = True) -> None:
+    def __init__(self, fpr: float = 0.01, blind: bool = True, slices: int | None = None) -> None:
         self.fpr = fpr
         self.blind = blind
+        self.slices = slices
 
     @abstractmethod
     def suspicions(self, evidence: Evidence, names: tuple[str, ...]) -> Array:
@@ -58,10 +60,13 @@ class Attack(Metric):
         found = sides(evidence)
         if reason := found.lack():
             return self.blank(reason)
-        suspicion = self.suspicions(evidence, found.names)
+        reason = void(evidence) if self.blind else ""
+        few = evidence if self.slices is None else thinned(evidence, self.slices)
+        found = sides(few)
+        suspicion = self.suspicions(few, found.names)
         self._keep(evidence, suspicion, found)
         scores = judged(self.names, suspicion, found, fpr=self.fpr, seed=evidence.seed)
-        return marked(scores, void(evidence) if self.blind else "")
+        return marked(scores, reason)
 
     def _keep(self, evidence: Evidence, suspicion: Array, found: Sides) -> None:
         """The suspicion of each subject, from which the report draws the ROC curves."""

@@ -82,7 +82,7 @@ def verdict(evidence: Evidence) -> Verdict | None:
         together = against(np.concatenate(list(seen.values()), axis=1))
         return Verdict(together, {name: against(x).value for name, x in seen.items()})
 
-    return evidence.once("blind", make)
+    return evidence.once(("blind", *found.names), make)
 
 
 def void(evidence: Evidence) -> str:

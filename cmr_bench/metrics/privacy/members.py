@@ -52,6 +52,17 @@ def sides(evidence: Evidence) -> Sides:
     return Sides(names, evidence.subjects(*names), member)
 
 
+def thinned(evidence: Evidence, slices: int) -> Evidence:
+    """The same evidence with at most so many slices of each real subject, spread over its stack."""
+    pools = {}
+    for name in ("train", *evidence.held_out):
+        pool = evidence.pools[name]
+        each = [np.flatnonzero(pool.subjects == subject) for subject in np.unique(pool.subjects)]
+        kept = [r[np.linspace(0, len(r) - 1, min(slices, len(r))).astype(int)] for r in each]
+        pools[name] = pool.take(np.sort(np.concatenate(kept)))
+    return evidence.about(evidence.model, pools)
+
+
 def cross_fitted(x: Array, found: Sides, *, seed: int) -> Array:
     """(N,) in (0, 1]: how strongly a logistic regression on features x (N, d) takes each row for a member's.
 

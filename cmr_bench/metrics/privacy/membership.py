@@ -29,8 +29,9 @@ class Membership(Attack):
         repeats: int = 4,
         fpr: float = 0.01,
         blind: bool = True,
+        slices: int | None = None,
     ) -> None:
-        super().__init__(fpr, blind)
+        super().__init__(fpr, blind, slices)
         self.times = tuple(times)
         self.repeats = repeats
 

@@ -52,8 +52,9 @@ class PIA(Attack):
         start: float = 0.02,
         fpr: float = 0.01,
         blind: bool = True,
+        slices: int | None = None,
     ) -> None:
-        super().__init__(fpr, blind)
+        super().__init__(fpr, blind, slices)
         self.times = tuple(times)
         self.start = start
 

@@ -54,9 +54,14 @@ class SecMI(Attack):
     needs = ("predict",)
 
     def __init__(
-        self, time: float = 0.2, steps: int = 4, fpr: float = 0.01, blind: bool = True
+        self,
+        time: float = 0.2,
+        steps: int = 4,
+        fpr: float = 0.01,
+        blind: bool = True,
+        slices: int | None = None,
     ) -> None:
-        super().__init__(fpr, blind)
+        super().__init__(fpr, blind, slices)
         self.time = time
         self.steps = steps
 

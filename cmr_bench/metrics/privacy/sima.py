@@ -40,9 +40,13 @@ class SimA(Attack):
     needs = ("predict",)
 
     def __init__(
-        self, times: Sequence[float] = (0.1,), fpr: float = 0.01, blind: bool = True
+        self,
+        times: Sequence[float] = (0.1,),
+        fpr: float = 0.01,
+        blind: bool = True,
+        slices: int | None = None,
     ) -> None:
-        super().__init__(fpr, blind)
+        super().__init__(fpr, blind, slices)
         self.times = tuple(times)
 
     def suspicions(self, evidence: Evidence, names: tuple[str, ...]) -> Array:
