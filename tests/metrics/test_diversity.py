@@ -65,7 +65,7 @@ def test_images_are_drawn_once_for_all_and_anew_for_another_model(judge):
     assert model.calls == 1 and first.value == again.value > 0
     about = evidence.about(other, evidence.pools["synthetic"])
     assert Diversity().scores(about)[1].value == 0 and other.calls == 1
-    assert Diversity().scores(judge(model=None))[1].reason == "there is no model to sample from"
+    assert Diversity().scores(judge(model=None))[1].reason == "there is no model to ask, only images"
 
 
 def test_a_single_test_subject_has_no_other_to_compare_with(judge, test):
