@@ -63,9 +63,11 @@ def test_images_are_drawn_once_for_all_and_anew_for_another_model(judge):
     evidence = judge(model=model)
     first, again = (Diversity().scores(evidence)[1] for _ in range(2))
     assert model.calls == 1 and first.value == again.value > 0
-    about = evidence.about(other, evidence.pools["synthetic"])
+    about = evidence.about(other, {"synthetic": evidence.pools["synthetic"]})
     assert Diversity().scores(about)[1].value == 0 and other.calls == 1
-    assert Diversity().scores(judge(model=None))[1].reason == "there is no model to ask, only images"
+    assert (
+        Diversity().scores(judge(model=None))[1].reason == "there is no model to ask, only images"
+    )
 
 
 def test_a_single_test_subject_has_no_other_to_compare_with(judge, test):
