@@ -52,13 +52,11 @@ HEADLINES = (
 
 def score_frame(found: Iterable[Entry]) -> pd.DataFrame:
     """One row for each score of each cell, as it stands in `scores.jsonl`."""
-    rows = [
-        {"group": e.group, "control": e.is_control, "seed": e.seed, "cell": e.cell.folder.name}
-        | {"setting": setting(e)}
-        | score
-        for e in found
-        for score in e.scores
-    ]
+    rows: list[dict[str, object]] = []
+    for e in found:
+        whose = {"group": e.group, "control": e.is_control, "seed": e.seed}
+        whose |= {"cell": e.cell.folder.name, "setting": setting(e)}
+        rows += [whose | score for score in e.scores]
     return pd.DataFrame(rows)
 
 

@@ -1,6 +1,6 @@
 """Seconds a cell that it takes to look ahead and to hand cells to a launcher, and to report a store by the real verb.
 
-    python tests/bench/bench_planning.py --cells 60 --reported 1000
+    python tests/bench/bench_planning.py --cells 300 --reported 1000
 
 Looking ahead is `cmr_bench.run -m model=ddpm,ldm,fm seed=... dry_run=true` as a user types it, with a few cells and with
 many; what the difference of both costs is free of the start of the process. Handing over is composing, checking, naming
@@ -68,11 +68,11 @@ def handed_over(root: Path, words: list[str]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)  # fmt: skip
-    parser.add_argument("--cells", type=int, default=60)
+    parser.add_argument("--cells", type=int, default=300)
     parser.add_argument("--reported", type=int, default=1000)
     wish = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        few = ahead(Path(folder), ["model=ddpm,ldm,fm", "seed=0"])
+        few = min((ahead(Path(folder), ["model=ddpm,ldm,fm", "seed=0"]) for _ in range(3)), key=lambda one: one[1])  # fmt: skip
         for name, grid in GRIDS.items():
             words = grid.format(seeds=wish.cells // 3).split()
             many = ahead(Path(folder), words)
