@@ -76,8 +76,11 @@ def controls_of(metric: Metric) -> tuple[str, ...]:
 
 
 def musts(metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """What each must tell; `names` are those of its class, to which a further space adds its own at the end."""
     keys = ("names", "orders", "catches", "spares", "blind_to")
-    return {name: {key: getattr(metric, key) for key in keys} for name, metric in metrics.items()}
+    return {
+        name: {key: getattr(type(metric), key) for key in keys} for name, metric in metrics.items()
+    }
 
 
 def control_pools(pools: Mapping[str, Pool]) -> dict[str, Pool]:

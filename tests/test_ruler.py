@@ -15,6 +15,7 @@ from cmr_bench.config import build, conf_path
 from cmr_bench.instruments import answers, control_pools, controls_of, musts
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.diversity import Diversity
+from cmr_bench.metrics.fidelity.kid import KID
 from cmr_bench.reporting.verdicts import verdicts
 from cmr_bench.types import Pool
 
@@ -80,3 +81,16 @@ def test_diversity_ranks_patients_above_one_patient_above_the_mean(pools: dict[s
     found = [*answers(metrics, halves, judged)]
     (verdict,) = verdicts({"metrics": musts(metrics), "answers": found})
     assert verdict.question == "rank heldout > one_patient > mean" and verdict.state == "holds"
+
+
+def test_each_space_is_held_against_the_order(pools: dict[str, Pool]) -> None:
+    halves, metrics = control_pools(pools), {"kid": KID(repeats=50, spaces=("features", "turned"))}
+    judged = Evidence(
+        {name: halves[name] for name in ("train", "test")},
+        encode=lambda x: x.flatten(1),
+        spaces={"turned": lambda: lambda x: torch.zeros(len(x), 4)},
+    )
+    found = verdicts({"metrics": musts(metrics), "answers": [*answers(metrics, halves, judged)]})
+    assert [v.score for v in found] == ["fidelity/kid", "fidelity/kid_turned"]
+    assert [v.strikes for v in found] == [("fidelity/kid",), ("fidelity/kid_turned",)]
+    assert found[1].state == "unresolved"

@@ -44,17 +44,19 @@ def side_by_side(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Two rows a measure, ours and the study's, out of the table of `compare`; none without the study's scores.
 
     `texts` has each model's value with its interval (ours is a mean over structures where it stands
-    without one), `real` what real data score, `reason` why there is no value, and `order` the
-    models from the highest value to the lowest.
+    without one), `real` what real data score, `reason` why there is no value, `order` the models from
+    the highest value to the lowest, and `verdict` whether both sides order two or more alike.
     """
     rows: list[dict[str, Any]] = []
     for measure, pair in PAIRS.items():
         parts = [table[table["name"].isin(names)] for names in (pair.ours, (pair.study,))]
         if all(len(part) for part in parts):
             sides = [_side(part) for part in parts]
-            same = sides[0]["order"] == sides[1]["order"]
+            orders = [side["order"] for side in sides]
+            verdict = "same" if orders[0] == orders[1] else "differs"
+            verdict = verdict if min(map(len, orders)) > 1 else ""
             rows += [
-                {"measure": measure, "side": side, "same": same, **found}
+                {"measure": measure, "side": side, "verdict": verdict, **found}
                 for side, found in zip(SIDES, sides, strict=True)
             ]
     return rows if any(row["texts"] for row in rows) else []
@@ -93,7 +95,7 @@ def protocols(table: pd.DataFrame, *, width: int = 100) -> str:
         view.add_column(title, overflow="fold")
     for row in rows:
         first = row["side"] == SIDES[0]
-        order = ("same" if row["same"] else "differs") if first and len(row["order"]) > 1 else ""
+        order = row["verdict"] if first else ""
         texts = [row["texts"].get(group, "–") for group in groups]
         view.add_row(row["measure"] if first else "", row["side"], row["real"], *texts, order)
     stream = io.StringIO()

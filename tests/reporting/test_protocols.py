@@ -35,7 +35,7 @@ def test_a_ranking_that_turns_is_said_to_differ():
     ours, study = side_by_side(frame(*rows))
     assert (ours["side"], study["side"]) == ("ours", "the study's")
     assert ours["order"] == ["fm", "ddpm"] and study["order"] == ["ddpm", "fm"]
-    assert ours["same"] is study["same"] is False
+    assert ours["verdict"] == study["verdict"] == "differs"
     assert ours["texts"] == {"fm": "0.800 [0.790, 0.810]", "ddpm": "0.700 [0.690, 0.710]"}
     assert ours["real"] == "0.900"
     text = protocols(frame(*rows))
@@ -45,7 +45,7 @@ def test_a_ranking_that_turns_is_said_to_differ():
 def test_controls_have_no_place_in_the_order():
     rows = both("utility/dice", "utility/paper_dice", fm=(0.8, 0.8), noise=(0.1, 0.9))
     ours, study = side_by_side(frame(*rows))
-    assert ours["order"] == study["order"] == ["fm"] and ours["same"] is True
+    assert ours["order"] == study["order"] == ["fm"] and ours["verdict"] == ""
 
 
 def test_structures_are_averaged_and_have_no_interval():
@@ -57,6 +57,10 @@ def test_structures_are_averaged_and_have_no_interval():
 def test_what_is_missing_says_why_and_without_the_study_there_is_no_table():
     dice = both("utility/dice", "utility/paper_dice", fm=(0.8, 0.85))
     lpips = both("fidelity/lpips", "fidelity/paper_lpips", fm=("put alex there", "put vgg there"))
+    large = both(
+        "fidelity/ms_ssim", "fidelity/paper_ms_ssim", fm=(0.5, "small"), ddpm=(0.4, "small")
+    )
+    assert side_by_side(frame(*dice, *large))[2]["verdict"] == ""
     text = protocols(frame(*dice, *lpips))
     assert "– LPIPS, ours: put alex there\n– LPIPS, the study's: put vgg there" in text
     assert protocols(frame(*lpips)) == "" == protocols(frame(("utility/dice", "fm", 0.8, 0.9)))
