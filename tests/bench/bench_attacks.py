@@ -3,8 +3,8 @@
     python tests/bench/bench_attacks.py [repetitions]
 
 Slices share half of their variance with the other slices of their subject. "fixed" judges given suspicions, as the
-attacks on losses and predicted noise do; "fitted" cross-fits a classifier on two features anew for each permutation,
-as the study's attack does.
+attacks on losses and predicted noise do; "fitted" fits a classifier on two features of one half of the subjects, anew for
+each permutation, and judges the other half.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import numpy as np
 
 from cmr_bench.metrics.privacy.attacks import judged, named
-from cmr_bench.metrics.privacy.members import Sides, cross_fitted
+from cmr_bench.metrics.privacy.members import Sides, learnt_auc
 from cmr_bench.stats import Estimate
 
 SIZES = ((26, 14), (49, 21), (100, 100))
@@ -31,9 +31,11 @@ def permuted(members: int, others: int, *, repeats: int, seed: int, fitted: bool
     for run in range(repeats):
         member = rng.permutation(np.arange(n) < members)[subjects]
         sides = Sides(("all",), subjects.astype(str), member)
-        suspicion = cross_fitted(values, sides, seed=run) if fitted else values
-        auc = judged(named("any"), suspicion, sides, fpr=0.01, seed=run)[0]
-        found.append(Estimate(auc.value, auc.low, auc.high))
+        if fitted:
+            found.append(learnt_auc(values, sides, seed=run))
+        else:
+            auc = judged(named("any"), values, sides, fpr=0.01, seed=run)[0]
+            found.append(Estimate(auc.value, auc.low, auc.high))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from cmr_bench.metrics.privacy.autoencoder import AutoencoderAttack
 from cmr_bench.metrics.privacy.blind import Blind
 from cmr_bench.metrics.privacy.extraction import Extraction, gathering, look_alikes
 from cmr_bench.metrics.privacy.fcre import FCRE
-from cmr_bench.metrics.privacy.members import Sides, cross_fitted
+from cmr_bench.metrics.privacy.members import Sides, learnt_auc
 from cmr_bench.metrics.privacy.membership import Membership
 from cmr_bench.metrics.privacy.pia import PIA, gaps
 from cmr_bench.metrics.privacy.proxy import Proxy
@@ -100,7 +101,7 @@ def test_every_family_answers_every_attack(family, judge, train, test):
     for attack in [*WHITE_BOX, FCRE, Extraction]:
         metric = attack()
         for s in metric.scores(evidence):
-            assert s.reason == "" or "support" in s.reason or "needs 5" in s.reason, s
+            assert s.reason == "" or "support" in s.reason or "needs 6" in s.reason, s
     found = by_name(AutoencoderAttack(), evidence)["privacy/autoencoder_auc"]
     assert (found.reason == "") == (family == "ldm")
 
@@ -113,7 +114,7 @@ def test_too_few_subjects_or_none_give_a_line(attack, judge, train, test):
 
     model = All(pools={"train": train, "val": test})
     one = judge(model=model, pools={"test": test.take(test.subjects == "test000")})
-    assert all(s.reason.startswith("needs 3 subjects") for s in attack().scores(one))
+    assert all(re.match("needs [36] subjects", s.reason) for s in attack().scores(one))
     none = judge(model=model, pools={"train": train.take(slice(0, 0))})
     assert {s.reason for s in attack().scores(none)} == {"pool train is empty"}
 
@@ -136,10 +137,10 @@ def test_permuted_labels_are_no_better_than_guessing():
     assert 0.92 <= coverage(found) <= 0.97
 
 
-def test_a_classifier_seldom_finds_members_among_permuted_labels():
-    found = permuted(26, 14, repeats=150, seed=0, fitted=True)
-    assert np.mean([low > 0.5 for _, low, _ in found]) <= 0.06
-    assert abs(np.mean([auc for auc, _, _ in found]) - 0.5) < 0.02
+def test_a_classifier_finds_no_members_among_permuted_labels():
+    found = permuted(26, 14, repeats=400, seed=0, fitted=True)
+    assert 0.92 <= coverage(found) <= 0.99
+    assert abs(np.mean([auc for auc, _, _ in found]) - 0.5) < 0.03
 
 
 def test_nobody_is_judged_by_a_classifier_that_knows_their_subject():
@@ -147,8 +148,8 @@ def test_nobody_is_judged_by_a_classifier_that_knows_their_subject():
     subjects = np.repeat(np.arange(40), 6)
     fingerprint = rng.normal(size=(40, 60))[subjects]  # enough to learn every subject by heart
     found = Sides(("a",), subjects.astype(str), subjects < 20)
-    guess = cross_fitted(fingerprint, found, seed=0)
-    assert abs((guess > 0.5)[found.member].mean() - 0.5) < 0.25
+    aucs = [learnt_auc(fingerprint, found, seed=seed).value for seed in range(20)]
+    assert abs(np.mean(aucs) - 0.5) < 0.15
 
 
 def with_vendors(pool, vendors):

@@ -148,6 +148,6 @@ def test_study_attack_finds_a_model_that_remembers(judge):
     assert found["privacy/fcre_auc_subjects"].n == 20
 
 
-def test_study_attack_needs_subjects_for_its_folds(judge, test):
+def test_study_attack_needs_subjects_for_its_halves(judge, test):
     few = judge(pools={"test": test.take(test.subjects < "test003")})
-    assert all("needs 5 subjects" in s.reason for s in FCRE().scores(few))
+    assert all("needs 6 subjects" in s.reason for s in FCRE().scores(few))

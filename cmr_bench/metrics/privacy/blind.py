@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
-from cmr_bench.metrics.privacy.members import Sides, cross_fitted, sides
-from cmr_bench.stats import Array, Estimate, auc
+from cmr_bench.metrics.privacy.members import HALVES, Sides, learnt_auc, sides
+from cmr_bench.stats import Array, Estimate
 from cmr_bench.types import LABELS, Images, Masks, Score
 
 FACTS = ("vendor", "centre", "pathology")
@@ -70,12 +70,11 @@ def views(evidence: Evidence, found: Sides) -> dict[str, Array]:
 def verdict(evidence: Evidence) -> Verdict | None:
     """The baseline on this evidence, made once; None where there are too few subjects."""
     found = sides(evidence)
-    if found.lack():
+    if found.lack(HALVES):
         return None
 
     def against(x: Array) -> Estimate:
-        guess = cross_fitted(x, found, seed=evidence.seed)
-        return auc(*found.means(guess), seed=evidence.seed)
+        return learnt_auc(x, found, seed=evidence.seed)
 
     def make() -> Verdict:
         seen = views(evidence, found)
@@ -101,8 +100,8 @@ class Blind(Metric):
     """The best attack that never sees the model: what it finds, no model can be blamed for.
 
     Logistic regression on image statistics, vendor, centre and pathology, and the principal
-    components of encoder features, fitted on other subjects than it judges; slices averaged to
-    subjects. Where its interval lies above 0.5 all membership results on the split are void; below 0.5
+    components of encoder features, fitted on one half of the subjects and judged on the other; slices
+    averaged to subjects. Where its interval lies above 0.5 all membership results on the split are void; below 0.5
     it is chance. AUC of each view alone in the extras.
     """
 
@@ -114,7 +113,7 @@ class Blind(Metric):
     def compute(self, evidence: Evidence) -> list[Score]:
         found = verdict(evidence)
         if found is None:
-            return self.blank(sides(evidence).lack() or "")
+            return self.blank(sides(evidence).lack(HALVES) or "")
         who = sides(evidence)
         extra: dict[str, float | str] = {f"auc_{name}": v for name, v in found.views.items()}
         if reason := void(evidence):

@@ -19,7 +19,7 @@ from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.privacy.attacks import marked
 from cmr_bench.metrics.privacy.blind import void
-from cmr_bench.metrics.privacy.members import FOLDS, Sides, cross_fitted
+from cmr_bench.metrics.privacy.members import HALVES, Sides, learnt_auc
 from cmr_bench.seeds import mix, torch_rng
 from cmr_bench.stats import Array, Estimate, auc
 from cmr_bench.types import Score
@@ -72,11 +72,11 @@ class FCRE(Metric):
         subjects = evidence.subjects(*names)
         member = np.repeat([True, False], [len(evidence.pools[name]) for name in names])
         found = Sides(names, subjects, member)
-        if reason := found.lack(FOLDS):
+        if reason := found.lack(HALVES):
             return self.blank(reason)
         x = np.concatenate([self._features(evidence, name) for name in names])
         coded, slices = as_coded(x, member, subjects, seed=evidence.seed)
-        mended = auc(*found.means(cross_fitted(x, found, seed=evidence.seed)), seed=evidence.seed)
+        mended = learnt_auc(x, found, seed=evidence.seed)
         people = len(set(subjects))
         scores = [
             self._score("privacy/fcre_auc", coded, slices, "slices", FAULT),

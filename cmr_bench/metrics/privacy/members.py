@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cmr_bench.metrics.evidence import Evidence
-from cmr_bench.stats import FEWEST, Array, subject_means
+from cmr_bench.stats import FEWEST, Array, Estimate, auc, subject_means
 
-FOLDS = 5
+HALVES = 2 * FEWEST
+"""Subjects that a side needs where one half learns and the other is judged."""
 
 
 class Sides(NamedTuple):
@@ -63,18 +63,15 @@ def thinned(evidence: Evidence, slices: int) -> Evidence:
     return evidence.about(evidence.model, pools)
 
 
-def cross_fitted(x: Array, found: Sides, *, seed: int) -> Array:
-    """(N,) in (0, 1]: how strongly a logistic regression on features x (N, d) takes each row for a member's.
+def learnt_auc(x: Array, found: Sides, *, seed: int) -> Estimate:
+    """AUC over subjects of a logistic regression on features x (N, d), fitted on one half of them and judged on the other.
 
-    Each row is judged by a regression fitted on other subjects, and by its rank among the rows of its fold. Judgements
-    of two folds must not be compared themselves: the fold that holds more members leaves fewer to learn from, so where
-    x carries nothing pooled judgements fall below a coin (Forman and Scholz 2010); ranks do not.
+    Cross-fitting would judge everybody, but its folds depend on each other: with memberships drawn at random its 95 %
+    intervals left 0.5 out in 7 to 15 % of cohorts, and pooled judgements fell below a coin (Forman and Scholz 2010).
     """
     attack = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
-    counts = [len(set(found.subjects[rows])) for rows in (found.member, ~found.member)]
-    folds = StratifiedGroupKFold(min(FOLDS, *counts), shuffle=True, random_state=seed)
-    suspicion = np.empty(len(x))
-    for fit, judge in folds.split(x, found.member, groups=found.subjects):
-        attack.fit(x[fit], found.member[fit])
-        suspicion[judge] = rankdata(attack.decision_function(x[judge])) / len(judge)
-    return suspicion
+    halves = StratifiedGroupKFold(2, shuffle=True, random_state=seed)
+    fit, judge = next(halves.split(x, found.member, groups=found.subjects))
+    suspicion = attack.fit(x[fit], found.member[fit]).decision_function(x[judge])
+    judged = Sides(found.names, found.subjects[judge], found.member[judge])
+    return auc(*judged.means(suspicion), seed=seed)
