@@ -18,7 +18,7 @@ from cmr_bench.instruments import instruments
 from cmr_bench.judging import axes, evidence_of
 from cmr_bench.models.diffusion import Diffusion
 from cmr_bench.reporting import triangle
-from cmr_bench.reporting.grids import save_grid
+from cmr_bench.reporting.grids import save_grid, save_pairs
 from cmr_bench.reporting.verdicts import struck
 from cmr_bench.stages import Stages
 from cmr_bench.store import Cell, append_jsonl, atomic, environment, key_of, read_jsonl
@@ -133,6 +133,9 @@ def work(cell: Cell, stages: Stages, tracker: Tracker) -> None:
         # Scores come last: a metric that has them is whole.
         cell.add_scores(scores, metric=name, seconds=seconds)
         tracker.summarise(scores)
+    worst = save_pairs(cell.folder, pools["synthetic"], pools["train"])
+    if worst is not None:
+        tracker.log_image("near copies", worst[None, None])
     cell.write("instruments.json", tested := instruments(stages, encode))
     spans = triangle({row["name"]: row for row in struck(cell.scores(), tested)})
     tracker.summarise([], **{f"triangle/{axis}": span.value for axis, span in spans.items()})

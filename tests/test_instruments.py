@@ -11,10 +11,16 @@ import tiny
 import torch
 
 from cmr_bench.config import conf_path
-from cmr_bench.instruments import answers, control_pools, instruments
+from cmr_bench.instruments import answers, control_pools, instruments, musts
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.kid import KID
 from cmr_bench.metrics.privacy.copies import Copies
+from cmr_bench.metrics.privacy.extraction import Extraction
+from cmr_bench.metrics.privacy.fcre import FCRE
+from cmr_bench.metrics.privacy.membership import Membership
+from cmr_bench.metrics.privacy.pia import PIA
+from cmr_bench.metrics.privacy.secmi import SecMI
+from cmr_bench.metrics.privacy.sima import SimA
 from cmr_bench.reporting.verdicts import verdicts
 from cmr_bench.stages import Stages
 
@@ -90,6 +96,16 @@ def test_good_metrics_pass_and_a_blind_one_is_unfit(pools):
         for row in found
     ]
     assert states(turned)[0] == "unfit"
+
+
+def test_every_attack_catches_copies_and_spares_a_painter(pools):
+    metrics = {m.__name__: m() for m in (Membership, SimA, PIA, SecMI, FCRE, Extraction)}
+    halves = control_pools(pools)
+    evidence = Evidence({k: halves[k] for k in ("train", "test")}, encode=encoder())
+    found = verdicts({"metrics": musts(metrics), "answers": [*answers(metrics, halves, evidence)]})
+    asked = {(v.score, v.question) for v in found if v.state == "holds"}
+    assert asked >= {(m.names[0], q) for m in metrics.values() for q in ("catch copy", "spare painter")}  # fmt: skip
+    assert ("privacy/extraction_auc", "spare heldout") in asked and len(asked) == len(found)
 
 
 def test_the_answers_are_built_once_and_shared(pools, tmp_path):

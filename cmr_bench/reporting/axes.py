@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from cmr_bench.reporting.tables import AXES
+from cmr_bench.reporting.tables import AXES, void
 
 Rows = Mapping[str, Mapping[str, Any]]
 """Scores of one model by name."""
@@ -36,9 +36,13 @@ def triangle(rows: Rows) -> dict[str, Span]:
 
     Limits are those of the same expression at the limits of the scores. This is a view of the
     table, not a ranking: equal values may stand for different faults. Scores that are unfit on the
-    data count as not computed.
+    data, or void because an attack blind to the model succeeds too, count as not computed.
     """
-    rows = {name: row for name, row in rows.items() if not row.get("unfit")}
+    rows = {
+        name: row
+        for name, row in rows.items()
+        if not (row.get("unfit") or row.get("void") or void(row.get("extra")))
+    }
     candidates: dict[str, list[Span]] = {
         "fidelity": [_share(rows, "fidelity/adherence"), _share(rows, "fidelity/coverage")],
         "utility": [_share(rows, "utility/dice_ratio", of=1.0)],

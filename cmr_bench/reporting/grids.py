@@ -1,12 +1,15 @@
-"""Pictures to look at: masks, the real images that own them, synthetic images for the masks."""
+"""Pictures to look at: masks, the real images that own them, synthetic images for the masks; copies beside their originals."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -74,3 +77,64 @@ def save_grid(path: str | Path, real: Pool | None, synthetic: Pool, *, count: in
     figure = grid_figure(real, synthetic, count=count)
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=130, metadata={"Software": None})
+
+
+NEAREST = {"copies": "images", "mask_copies": "masks"}
+"""Tables of the nearest training row of each synthetic one, and what of it was compared."""
+
+
+def pairs_figure(
+    synthetic: Pool, train: Pool, tables: Mapping[str, pd.DataFrame], *, count: int = 6
+) -> Figure:
+    """The worst pairs: synthetic images or masks (above) that are nearest to one training subject (below).
+
+    One band a table of NEAREST and space, from the nearest pair on (0 is a copy); in red those below
+    the threshold of held-out subjects. All images share one grey scale.
+    """
+    bands = [
+        (f"{NEAREST[name]}, {space}", NEAREST[name], part.nsmallest(count, "near"))
+        for name, table in tables.items()
+        for space, part in table.groupby("space", sort=False)
+    ]
+    figure = Figure(figsize=(1.3 * count + 0.4, 3.3 * len(bands)))
+    panels = figure.subplots(2 * len(bands), count, squeeze=False)
+    figure.subplots_adjust(left=0.05, right=1, top=1 - 0.12 / len(bands), bottom=0.13 / len(bands), wspace=0.03, hspace=0.32)  # fmt: skip
+    for panel in panels.flat:
+        panel.set(xticks=[], yticks=[])
+        panel.spines[:].set_visible(False)
+    for k, (title, what, worst) in enumerate(bands):
+        above, below = panels[2 * k : 2 * k + 2]
+        above[0].set_ylabel(f"{title}\nsynthetic", fontsize=7)
+        below[0].set_ylabel("training", fontsize=7)
+        for top, bottom, pair in zip(above, below, worst.itertuples(), strict=False):
+            for panel, pool, row in (
+                (top, synthetic, int(pair.row)),
+                (bottom, train, int(pair.train_row)),
+            ):
+                if what == "masks":
+                    _show_mask(panel, pool.masks[row, 0].numpy())
+                else:
+                    image = pool.images[row, 0].numpy()
+                    panel.imshow(image, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+            copied = pair.near < pair.limit
+            words = f"{pair.near:.2f}, limit {pair.limit:.2f}"
+            top.set_title(words, fontsize=6.5, pad=2, color="#a4262c" if copied else "#555555")
+            bottom.set_xlabel(
+                f"{pair.subject}\ndistance {pair.distance:.3g}", fontsize=6.5, labelpad=2
+            )
+    return figure
+
+
+def save_pairs(folder: Path, synthetic: Pool, train: Pool) -> NDArray[np.float64] | None:
+    """Write `copies.png` from the tables of NEAREST in the folder of a cell; its grey values in [-1, 1], None without a table."""
+    there = [name for name in NEAREST if (folder / f"{name}.csv").is_file()]
+    if not there:
+        return None
+    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in there}
+    figure = pairs_figure(synthetic, train, tables)
+    figure.set_dpi(130)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    with atomic(folder / "copies.png") as temporary:
+        figure.savefig(temporary, format="png", dpi=130, metadata={"Software": None})
+    return np.asarray(canvas.buffer_rgba())[..., :3].mean(-1) / 127.5 - 1

@@ -77,7 +77,8 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
         learning=_picture(learning) if learning else None,
         attacks=_picture(attacks) if attacks else None,
         clock=_picture(clock) if clock else None,
-        grids=_grids(found),
+        grids=_grids(found, "grid.png"),
+        copies=_grids(found, "copies.png"),
         stages=[s for s in STAGES if any(s in _seconds(e) for e in found)],
         cells=[_cell(e) for e in found],
         environments=_environments(found),
@@ -184,11 +185,11 @@ def instruments_of(found: Sequence[Entry]) -> list[Verdict]:
     return list(dict.fromkeys(verdict for record in records for verdict in verdicts(record)))
 
 
-def _grids(found: Sequence[Entry], most: int = 12) -> list[tuple[str, str]]:
-    """The sample grid of the first seed of each group."""
+def _grids(found: Sequence[Entry], name: str, most: int = 12) -> list[tuple[str, str]]:
+    """The picture of this name of the first seed of each group."""
     grids: dict[str, str] = {}
     for entry in found:
-        path = entry.cell.folder / "grid.png"
+        path = entry.cell.folder / name
         if entry.group not in grids and len(grids) < most and path.is_file():
             grids[entry.group] = _embed(path.read_bytes())
     return list(grids.items())

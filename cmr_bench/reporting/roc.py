@@ -68,12 +68,10 @@ def _curves(found: Sequence[Entry]) -> dict[str, dict[str, tuple[Any, Any]]]:
     """{attack: {group: (suspicion of members, of others)}}."""
     curves: dict[str, dict[str, tuple[Any, Any]]] = {}
     for entry in found:
-        path = entry.cell.folder / "attacks.csv"
-        if not path.is_file():
-            continue
-        for attack, part in pd.read_csv(path).groupby("attack", sort=False):
-            inside = part["member"].to_numpy(bool)
-            values = part["suspicion"].to_numpy(float)
-            lines = curves.setdefault(str(attack), {})
+        for path in sorted(entry.cell.folder.glob("attack_*.csv")):
+            table = pd.read_csv(path)
+            inside = table["member"].to_numpy(bool)
+            values = table["suspicion"].to_numpy(float)
+            lines = curves.setdefault(path.stem.removeprefix("attack_"), {})
             lines.setdefault(entry.group, (values[inside], values[~inside]))
     return curves

@@ -86,7 +86,7 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     numbers = ["value", "low", "high", "reference"]
     frame = frame.astype(dict.fromkeys(numbers, float))
     frame["finite"] = np.isfinite(frame["value"])
-    frame["void"] = frame["extra"].map(_void) if "extra" in frame else ""
+    frame["void"] = frame["extra"].map(void) if "extra" in frame else ""
     frame["unfit"] = frame["unfit"].fillna("") if "unfit" in frame else ""
     there = frame[frame["finite"]].groupby(keys, sort=False)
     kept = ["axis", "control", "unit", "better", "reference_name", "reason", "finite"]
@@ -106,7 +106,7 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def _void(extra: Any) -> str:
+def void(extra: Any) -> str:
     """Why a score is no evidence about the model; empty if it is."""
     return str(extra.get("void", "")) if isinstance(extra, dict) else ""
 

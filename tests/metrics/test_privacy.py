@@ -33,7 +33,7 @@ def test_neighbours_by_brute_force():
     d = np.linalg.norm(queries[:, None].double() - gallery[None].double(), axis=-1)
     assert np.allclose(found.first, d.min(1))
     owner = subjects[d.argmin(1)]
-    assert (found.names[found.subject].astype(int) == owner).all()
+    assert (found.row.numpy() == d.argmin(1)).all()
     others = np.where(subjects[None] == owner[:, None], np.inf, d).min(1)
     assert np.allclose(found.second, others)
     assert (nearest_row(queries, gallery).numpy() == d.argmin(1)).all()
@@ -81,12 +81,6 @@ def test_threshold_is_conformal():
     rng = np.random.default_rng(0)
     limits = [threshold(rng.normal(size=60), 0.05)[0] for _ in range(2000)]
     assert np.mean(rng.normal(size=2000) < limits) <= 0.06
-
-
-def test_one_training_subject_gives_a_reason(judge, train):
-    evidence = judge(pools={"train": train.take(train.subjects == "train000")})
-    for metric in (Copies(), Authenticity()):
-        assert all("two subjects" in s.reason for s in metric.scores(evidence))
 
 
 def test_loss_attack_on_a_model_that_remembers(judge):

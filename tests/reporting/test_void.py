@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
 
+from cmr_bench.reporting.axes import triangle
 from cmr_bench.reporting.cells import entries
 from cmr_bench.reporting.page import page
 from cmr_bench.reporting.tables import compare, terminal
@@ -33,3 +35,22 @@ def test_void_results_are_marked_with_their_reason_and_do_not_win(tmp_path: Path
     assert text.count("void: the split is by vendor") == 1 and text.count("void") == 3
     assert set(table.loc[table["best"], "name"]) == {"privacy/sima_auc"}
     assert "0.90 void" in page(list(entries(tmp_path)), table)
+
+
+def test_what_is_void_or_unfit_does_not_count_in_the_triangle() -> None:
+    """As rows of a cell, whose extra says so, and as rows of a comparison."""
+    attack = {"name": "privacy/mia_auc", "value": 0.9, "low": 0.8, "high": 1.0}
+    copies = {
+        "name": "privacy/copy_rate",
+        "value": 0.25,
+        "low": 0.2,
+        "high": 0.3,
+        "reference": 0.05,
+    }
+    marks = {"": {}, "void": {"extra": {"void": "by vendor"}}, "column": {"void": "by vendor"}, "unfit": {"unfit": "misses copies"}}  # fmt: skip
+    values = {}
+    for mark, more in marks.items():
+        rows = {row["name"]: row for row in (attack | more, copies)}
+        values[mark] = triangle(rows)["privacy"].value
+        assert "privacy" not in triangle({attack["name"]: attack | more}) or not more
+    assert values == pytest.approx({"": 0.2, "void": 0.8, "column": 0.8, "unfit": 0.8})

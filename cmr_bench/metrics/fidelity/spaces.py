@@ -9,9 +9,9 @@ from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.types import Score
 
 
-def in_space(name: str, space: str) -> str:
+def in_space(name: str, space: str, default: str = "features") -> str:
     """What the score of this name is called in a space."""
-    return name if space == "features" else f"{name}_{space}"
+    return name if space == default else f"{name}_{space}"
 
 
 def in_spaces(names: Sequence[str], spaces: Sequence[str]) -> tuple[str, ...]:
@@ -24,8 +24,9 @@ def each_space(
     names: Sequence[str],
     spaces: Sequence[str],
     answer: Callable[[str, Evidence], list[Score]],
+    default: str = "features",
 ) -> list[Score]:
-    """Scores `name` in the default encoder's space and `name_<space>` in others, each with its weights' checksum.
+    """Scores `name` in the default space, the encoder's, and `name_<space>` in others, each with its weights' checksum.
 
     A space that is not available leaves blanks that say why. Where the encoder was trained on a pool,
     the reference says so: a floor that compares that pool with another is no fair one.
@@ -43,7 +44,7 @@ def each_space(
         scores += [
             replace(
                 s,
-                name=in_space(s.name, space),
+                name=in_space(s.name, space, default),
                 reference_name=s.reference_name + (seen if s.reference_name else ""),
                 extra={"space": space, **weights, **s.extra},
             )

@@ -44,7 +44,8 @@ class Attack(Metric):
     axis = "privacy"
     pools: ClassVar[tuple[str, ...]] = ("train", "test")
     higher_is_better = False
-    orders: ClassVar[tuple[tuple[str, ...], ...]] = (("painter", "copy"),)
+    catches: ClassVar[tuple[str, ...]] = ("copy",)
+    spares: ClassVar[tuple[str, ...]] = ("painter",)
     blind_to = ("one_patient",)  # one subject of many does not move an AUC
 
     def __init__(self, fpr: float = 0.01, blind: bool = True, slices: int | None = None) -> None:
@@ -69,20 +70,18 @@ class Attack(Metric):
         return marked(scores, reason)
 
     def _keep(self, evidence: Evidence, suspicion: Array, found: Sides) -> None:
-        """The suspicion of each subject, from which the report draws the ROC curves."""
+        """The suspicion of each subject, from which the report draws the ROC curve of the attack."""
         table = pd.concat(
             pd.DataFrame(
                 {
-                    "attack": self.names[0].removeprefix("privacy/").removesuffix("_auc"),
                     "member": inside,
                     "suspicion": subject_means(suspicion[rows], found.subjects[rows]),
                 }
             )
             for inside, rows in ((True, found.member), (False, ~found.member))
         )
-        before = evidence.tables.get("attacks")
-        parts = [table.rename_axis("subject").reset_index()]
-        evidence.tables["attacks"] = pd.concat([before, *parts] if before is not None else parts)
+        attack = self.names[0].removeprefix("privacy/").removesuffix("_auc")
+        evidence.tables[f"attack_{attack}"] = table.rename_axis("subject").reset_index()
 
 
 def judged(

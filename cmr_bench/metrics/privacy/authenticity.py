@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.metrics.fidelity.spaces import each_space
+from cmr_bench.metrics.privacy.copies import too_few
 from cmr_bench.metrics.privacy.neighbours import nearest_row, other_subject
 from cmr_bench.stats import row_mean
 from cmr_bench.types import Score
@@ -24,7 +28,10 @@ def authentic(queries: Tensor, train: Tensor, apart: Tensor) -> Tensor:
 
 
 class Authenticity(Metric):
-    """Share of synthetic images that are authentic, beside that of held-out real images."""
+    """Share of synthetic images that are authentic, beside that of held-out real images.
+
+    In the encoder's space, and as `*_pixels` in that of low-passed pixels.
+    """
 
     axis = "privacy"
     names = ("privacy/authenticity",)
@@ -33,34 +40,31 @@ class Authenticity(Metric):
     catches = ("copy", "copy_noise")
     spares = ("heldout",)
 
-    def __init__(self, space: str = "features") -> None:
-        self.space = space
-        self.needs = ("encode",) if space == "features" else ()
+    def __init__(self, spaces: Sequence[str] = ("features", "pixels")) -> None:
+        self.spaces = tuple(spaces)
 
     def compute(self, evidence: Evidence) -> list[Score]:
-        subjects = evidence.subjects("train")
-        if len(set(subjects)) < 2:
-            return self.blank("needs training images of two subjects at least")
-        train = evidence.vectors(self.space, "train")
-        apart = other_subject(train, subjects)
+        if reason := too_few(evidence):
+            return self.blank(reason)
+        return each_space(evidence, self.names, self.spaces, self._in)
+
+    def _in(self, space: str, evidence: Evidence) -> list[Score]:
+        train = evidence.vectors(space, "train")
+        apart = other_subject(train, evidence.subjects("train"))
         found, real = (
-            authentic(evidence.vectors(self.space, *names), train, apart).double()
+            authentic(evidence.vectors(space, *names), train, apart).double()
             for names in (("synthetic",), evidence.held_out)
         )
         usual = row_mean(real, evidence.subjects(*evidence.held_out), seed=evidence.seed)
         return [
             score(
-                "privacy/authenticity",
+                self.names[0],
                 row_mean(found, evidence.subjects("synthetic"), seed=evidence.seed),
                 n=len(found),
                 unit="images",
                 better="higher",
                 reference=usual.value,
                 reference_name="held-out subjects",
-                extra={
-                    "space": self.space,
-                    "reference_low": usual.low,
-                    "reference_high": usual.high,
-                },
+                extra={"reference_low": usual.low, "reference_high": usual.high},
             )
         ]

@@ -19,7 +19,8 @@ class AutoencoderAttack(Attack):
 
     names = named("autoencoder")
     needs = ("reconstruct",)
-    orders = ()
+    catches = ()  # no control has an autoencoder
+    spares = ()
 
     def compute(self, evidence: Evidence) -> list[Score]:
         if not any(self._errors(evidence, name).any() for name in ("train", "test")):

@@ -87,7 +87,7 @@ def verdict(evidence: Evidence) -> Verdict | None:
 def void(evidence: Evidence) -> str:
     """Why no attack on membership is evidence about the model on this split; empty if it is."""
     found = verdict(evidence)
-    if found is None or not found.all.low > 0.5:
+    if found is None or not (found.all.low > 0.5 or found.all.high < 0.5):
         return ""
     value, low, high = found.all
     return (
@@ -101,8 +101,9 @@ class Blind(Metric):
 
     Logistic regression on image statistics, vendor, centre and pathology, and the principal
     components of encoder features, fitted on one half of the subjects and judged on the other; slices
-    averaged to subjects. Where its interval lies above 0.5 all membership results on the split are void; below 0.5
-    it is chance. AUC of each view alone in the extras.
+    averaged to subjects. Where its interval leaves 0.5 out, on either side, all membership results on
+    the split are void: a side that is told apart the wrong way round is told apart. AUC of each view
+    alone in the extras.
     """
 
     axis = "privacy"

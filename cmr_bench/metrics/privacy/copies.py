@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import pandas as pd
+import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+from torch.nn import functional as F
 
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
-from cmr_bench.metrics.privacy.neighbours import Neighbours, neighbours
-from cmr_bench.stats import proportion, row_mean
-from cmr_bench.types import Score
+from cmr_bench.metrics.fidelity.spaces import each_space
+from cmr_bench.metrics.privacy.neighbours import Neighbours, closest, groups, neighbours
+from cmr_bench.stats import FEWEST, proportion, row_mean
+from cmr_bench.types import Images, Score
+
+Array = NDArray[np.float64]
+Search = Callable[..., tuple[Neighbours, Array]]
+"""Pool names -> neighbours of their rows, one after the other, among the training rows, and how near a copy each is."""
 
 
 def threshold(held_out: ArrayLike, fpr: float) -> tuple[float, float]:
-    """(t, rate): a ratio below t is a copy; a new held-out image is so called at most at rate.
+    """(t, rate): a value below t is a copy; a new held-out image is so called at most at rate.
 
-    t is the k-th smallest of n held-out ratios, k = fpr (n + 1) rounded down (conformal p-value). n
+    t is the k-th smallest of n held-out values, k = fpr (n + 1) rounded down (conformal p-value). n
     images support no rate below 1 / (n + 1); a lower one is raised to it, and the rate is handed
     back.
     """
@@ -26,96 +36,196 @@ def threshold(held_out: ArrayLike, fpr: float) -> tuple[float, float]:
     return float(values[k - 1]), k / (len(values) + 1)
 
 
-class Copies(Metric):
-    """Patient-aware ratio d1 / d2 of each synthetic image to the training images.
+def too_few(evidence: Evidence, fpr: float | None = None) -> str:
+    """Why there are too few subjects to tell copies (at a false-positive rate), in one line; empty if there are enough."""
+    known, people = set(evidence.subjects("train")), evidence.subjects(*evidence.held_out)
+    if len(known) < 2:
+        return "needs training images of two subjects at least; there is one"
+    if len(set(people)) < FEWEST:
+        return f"needs {FEWEST} held-out subjects at least; there are {len(set(people))}"
+    if fpr is not None and len(people) < fewest(fpr):
+        return (
+            f"a false-positive rate of {fpr:g} needs {fewest(fpr)} held-out images at least; "
+            f"there are {len(people)}"
+        )
+    return ""
 
-    d1: nearest training image; d2: nearest of another subject. Near 1, it resembles the cohort; far
-    below 1, one person. `copy_rate` counts ratios below a threshold that real held-out subjects
-    (val, test) pass at the stated false-positive rate `fpr`, which is thus the rate to expect of
-    images that copy nobody; few held-out subjects leave that rate uncertain, see its own interval,
-    reference_low to reference_high. `copied_subjects` is the share of training subjects with at
-    least one near-copy, beside the share to expect from false positives alone. In pixel space
-    (low-passed), and as `*_features` in the encoder's.
+
+def fewest(fpr: float) -> int:
+    """How many held-out values support a false-positive rate: below 1 / (n + 1) there is none."""
+    return math.ceil(1 / fpr - 1e-9) - 1
+
+
+def crops(images: Images, shift: int) -> Iterator[Tensor]:
+    """(N, d) images low-passed by 2 x 2 means, seen through a window less than them by 2 `shift` pixels; the centre first.
+
+    Then through the window at each other place up to `shift` pixels off. Scaled so that a Euclidean
+    distance is a root mean square difference of intensity.
+    """
+    height, width = (side - 2 * shift for side in images.shape[-2:])
+    places = [(y, x) for y in range(2 * shift + 1) for x in range(2 * shift + 1)]
+    for y, x in sorted(places, key=lambda place: place != (shift, shift)):
+        small = F.avg_pool2d(images[..., y : y + height, x : x + width], 2).flatten(1)
+        yield small / small.shape[1] ** 0.5
+
+
+class Copies(Metric):
+    """The place of each synthetic image between its nearest training image and the nearest of another subject.
+
+    `copy_rate` counts places (see `places`; 0 is the training image itself) below a threshold that
+    real held-out subjects (val, test) pass at the stated false-positive rate `fpr`, which is thus
+    the rate to expect of images that copy nobody; few held-out subjects leave that rate uncertain,
+    see its own interval, reference_low to reference_high. `nn_ratio` is the mean of the usual ratio
+    d1 / d2 of the two distances, which noise on a copy brings near 1. `copied_subjects` is the
+    share of training subjects with at least one near-copy, beside the share to expect from false
+    positives alone. In pixel space
+    (low-passed, the nearest of all shifts up to `shift` pixels), and as `*_features` and
+    `*_cardiac` in those of the encoders. The table `copies` of the cell has each image.
     """
 
     axis = "privacy"
     names = ("privacy/copy_rate", "privacy/nn_ratio", "privacy/copied_subjects")
     pools = ("train", "test", "synthetic")
     higher_is_better = False
-    catches = ("copy", "copy_noise")
+    catches = ("copy", "copy_noise", "copy_warp")
     spares = ("heldout",)
 
-    def __init__(self, fpr: float = 0.05, spaces: Sequence[str] = ("pixels", "features")) -> None:
+    def __init__(
+        self,
+        fpr: float = 0.05,
+        spaces: Sequence[str] = ("pixels", "features"),
+        shift: int = 2,
+    ) -> None:
         self.fpr = fpr
         self.spaces = tuple(spaces)
-        self.needs = ("encode",) if "features" in self.spaces else ()
+        self.shift = shift
 
     def compute(self, evidence: Evidence) -> list[Score]:
-        if len(set(evidence.subjects("train"))) < 2:
-            return self.blank("needs training images of two subjects at least")
-        return [one for space in self.spaces for one in self._in(space, evidence)]
+        if reason := too_few(evidence, self.fpr):
+            return self.blank(reason)
+        tables: list[pd.DataFrame] = []
 
-    def _in(self, space: str, evidence: Evidence) -> list[Score]:
-        train, subjects = evidence.vectors(space, "train"), evidence.subjects("train")
-        found = neighbours(evidence.vectors(space, "synthetic"), train, subjects)
-        real = neighbours(evidence.vectors(space, *evidence.held_out), train, subjects)
-        ratio, real_ratio = _ratio(found), _ratio(real)
-        limit, fpr = threshold(real_ratio, self.fpr)
-        copied = ratio < limit
-        people = evidence.subjects(*evidence.held_out)
-        false = row_mean(real_ratio < limit, people, seed=evidence.seed)
-        hit = len(np.unique(found.subject.numpy()[copied]))
-        end = "" if space == "pixels" else f"_{space}"
-        return [
-            score(
-                f"privacy/copy_rate{end}",
-                proportion(int(copied.sum()), len(copied)),
-                n=len(copied),
-                unit="images",
-                better="lower",
-                reference=fpr,
-                reference_name="false positives on held-out subjects",
-                extra={
-                    "threshold": limit,
-                    "held_out_images": len(real_ratio),
-                    "held_out_subjects": len(set(people)),
-                    "reference_low": false.low,
-                    "reference_high": false.high,
-                },
-            ),
-            score(
-                f"privacy/nn_ratio{end}",
-                row_mean(ratio, evidence.subjects("synthetic"), seed=evidence.seed),
-                n=len(ratio),
-                unit="images",
-                better="higher",
-                reference=float(real_ratio.mean()),
-                reference_name="held-out subjects",
-                extra={"smallest": float(ratio.min())},
-            ),
-            score(
-                f"privacy/copied_subjects{end}",
-                proportion(hit, len(found.names)),
-                n=len(found.names),
-                better="lower",
-                reference=_expected(real, fpr, len(ratio)),
-                reference_name="expected from false positives",
-                extra={"in_words": f"{hit} of {len(found.names)} training subjects were copied"},
-            ),
-        ]
+        def answer(space: str, evidence: Evidence) -> list[Score]:
+            scores, table = judged(self.names, self._search(space, evidence), evidence, self.fpr)
+            tables.append(table.assign(space=space))
+            return scores
+
+        scores = each_space(evidence, self.names, self.spaces, answer, default="pixels")
+        if tables:
+            evidence.tables["copies"] = pd.concat(tables, ignore_index=True)
+        return scores
+
+    def _search(self, space: str, evidence: Evidence) -> Search:
+        subjects = evidence.subjects("train")
+        if space != "pixels":
+            train = evidence.vectors(space, "train")
+        else:
+            train = next(crops(evidence.pools["train"].images, self.shift))
+
+        def search(*names: str) -> tuple[Neighbours, Array]:
+            if space != "pixels":
+                found = neighbours(evidence.vectors(space, *names), train, subjects)
+            else:
+                images = torch.cat([evidence.pools[name].images for name in names])
+                parts = (neighbours(part, train, subjects) for part in crops(images, self.shift))
+                found = closest(parts, subjects)
+            return found, places(found, train)
+
+        return search
 
 
-def _ratio(found: Neighbours) -> NDArray[np.float64]:
+def judged(
+    names: Sequence[str], search: Search, evidence: Evidence, fpr: float, unit: str = "images"
+) -> tuple[list[Score], pd.DataFrame]:
+    """(rate of copies, mean ratio, share of subjects copied, under these names; one row a synthetic image).
+
+    The rows have how near a copy each is and the threshold `limit` of it, the ratio of distances,
+    the distance to the nearest training row, that row and its subject.
+    """
+    group = groups(subjects := evidence.subjects("train"))
+    (found, near), (real, real_near) = search("synthetic"), search(*evidence.held_out)
+    limit, rate = threshold(real_near, fpr)
+    copied, ratio = near < limit, ratios(found)
+    people = evidence.subjects(*evidence.held_out)
+    false = row_mean(real_near < limit, people, seed=evidence.seed)
+    owners = group[found.row].numpy()
+    hit, all_owners = len(np.unique(owners[copied])), int(group.max()) + 1
+    scores = [
+        score(
+            names[0],
+            proportion(int(copied.sum()), len(copied)),
+            n=len(copied),
+            unit=unit,
+            better="lower",
+            reference=rate,
+            reference_name="false positives on held-out subjects",
+            extra={
+                "threshold": limit,
+                "held_out_images": len(real_near),
+                "held_out_subjects": len(set(people)),
+                "reference_low": false.low,
+                "reference_high": false.high,
+            },
+        ),
+        score(
+            names[1],
+            row_mean(ratio, evidence.subjects("synthetic"), seed=evidence.seed),
+            n=len(ratio),
+            unit=unit,
+            better="higher",
+            reference=float(ratios(real).mean()),
+            reference_name="held-out subjects",
+            extra={"smallest": float(ratio.min())},
+        ),
+        score(
+            names[2],
+            proportion(hit, all_owners),
+            n=all_owners,
+            better="lower",
+            reference=_expected(group[real.row].numpy(), all_owners, rate, len(ratio)),
+            reference_name="expected from false positives",
+            extra={
+                "in_words": f"{hit} of {all_owners} training subjects have at least one synthetic near-copy"
+            },
+        ),
+    ]
+    table = pd.DataFrame(
+        {
+            "row": np.arange(len(ratio)),
+            "near": near,
+            "limit": limit,
+            "ratio": ratio,
+            "distance": found.first.numpy(),
+            "train_row": found.row.numpy(),
+            "subject": subjects[found.row.numpy()],
+        }
+    )
+    return scores, table
+
+
+def places(found: Neighbours, gallery: Tensor) -> Array:
+    """1 - (d2^2 - d1^2) / D^2, D being the distance of the two neighbours (of vectors (M, d)) to each other; 1 if it is 0.
+
+    Twice the place of the query on the way from its nearest image to the nearest of another
+    subject: 0 is the nearest image, 1 is half way. What lies across the way, as almost all of a
+    noise does, is in both distances alike and cancels; in the ratio d1 / d2 it hides a copy.
+    """
+    apart = (gallery[found.row].double() - gallery[found.other].double()).square().sum(1)
+    nearer = found.second.square() - found.first.square()
+    return torch.where(apart > 0, 1 - nearer / apart, 1.0).numpy()
+
+
+def ratios(found: Neighbours) -> Array:
     """d1 / d2; two identical neighbours of different subjects give 1."""
     first, second = found.first.numpy(), found.second.numpy()
     return np.divide(first, second, out=np.ones_like(first), where=second > 0)
 
 
-def _expected(real: Neighbours, fpr: float, images: int) -> float:
+def _expected(owners: NDArray[np.intp], subjects: int, rate: float, images: int) -> float:
     """Share of training subjects that false positives alone would flag among so many images.
 
-    Held-out images fall to training subjects with frequencies q; a subject stays unflagged with
-    probability (1 - fpr q)^images.
+    Held-out images fall to training subjects (`owners`) with frequencies q; a subject stays
+    unflagged with probability (1 - rate q)^images.
     """
-    q = np.bincount(real.subject.numpy(), minlength=len(real.names)) / len(real.subject)
-    return float((1 - (1 - fpr * q) ** images).mean())
+    q = np.bincount(owners, minlength=subjects) / len(owners)
+    return float((1 - (1 - rate * q) ** images).mean())

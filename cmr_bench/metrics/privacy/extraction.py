@@ -12,7 +12,7 @@ from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.privacy.attacks import marked
 from cmr_bench.metrics.privacy.blind import void
-from cmr_bench.metrics.privacy.copies import threshold
+from cmr_bench.metrics.privacy.copies import fewest, threshold
 from cmr_bench.metrics.privacy.members import sides
 from cmr_bench.stats import Array, auc, proportion
 from cmr_bench.types import Masks, Pool, Score
@@ -52,21 +52,22 @@ class Extraction(Metric):
     """Black box: `repeats` samples for the mask of each of some training and held-out subjects.
 
     A training subject is extracted where its samples gather nearer to its image than to its
-    look-alikes, by a ratio that held-out subjects undercut at the false-positive rate `fpr` (or the
-    lowest that they support). Masks of held-out subjects are the control: what a mask alone tells
-    of its image, it tells of theirs. `extraction_auc` compares the ratios without a threshold.
+    look-alikes, by a ratio that held-out subjects undercut at the false-positive rate `fpr`; too few
+    of them give a line and no rate. Masks of held-out subjects are the control: what a mask alone
+    tells of its image, it tells of theirs. `extraction_auc` compares the ratios without a threshold.
     """
 
     axis = "privacy"
-    names = ("privacy/extraction_rate", "privacy/extraction_auc")
+    names = ("privacy/extraction_auc", "privacy/extraction_rate")
     pools = ("train", "test")
     needs = ("sample",)
     higher_is_better = False
-    orders = (("painter", "copy"), ("heldout", "copy"))
+    catches = ("copy",)
+    spares = ("painter", "heldout")
     blind_to = ("one_patient",)
 
     def __init__(
-        self, subjects: int = 12, repeats: int = 2, alike: int = 5, fpr: float = 0.05
+        self, subjects: int = 12, repeats: int = 2, alike: int = 5, fpr: float = 0.1
     ) -> None:
         self.subjects = subjects
         self.repeats = repeats
@@ -78,23 +79,7 @@ class Extraction(Metric):
         if reason := found.lack():
             return self.blank(reason)
         members, others = self._ratios(evidence, found.names)
-        limit, rate = threshold(others, self.fpr)
-        extra: dict[str, float | str] = {
-            "threshold": limit,
-            "held_out_subjects": len(others),
-            "samples_each": self.repeats,
-            "smallest": float(members.min()),
-        }
         scores = [
-            score(
-                "privacy/extraction_rate",
-                proportion(int((members < limit).sum()), len(members)),
-                n=len(members),
-                better="lower",
-                reference=rate,
-                reference_name="false positives on held-out subjects",
-                extra=extra,
-            ),
             score(
                 "privacy/extraction_auc",
                 auc(-members, -others, seed=evidence.seed),
@@ -104,8 +89,32 @@ class Extraction(Metric):
                 reference_name="guessing",
                 extra={"members": len(members), "others": len(others)},
             ),
+            self._rate(members, others),
         ]
         return marked(scores, void(evidence))
+
+    def _rate(self, members: Array, others: Array) -> Score:
+        if len(others) < fewest(self.fpr):
+            reason = (
+                f"a false-positive rate of {self.fpr:g} needs {fewest(self.fpr)} held-out subjects "
+                f"at least; there are {len(others)}"
+            )
+            return Score(self.names[1], float("nan"), reason=reason)
+        limit, rate = threshold(others, self.fpr)
+        return score(
+            self.names[1],
+            proportion(int((members < limit).sum()), len(members)),
+            n=len(members),
+            better="lower",
+            reference=rate,
+            reference_name="false positives on held-out subjects",
+            extra={
+                "threshold": limit,
+                "held_out_subjects": len(others),
+                "samples_each": self.repeats,
+                "smallest": float(members.min()),
+            },
+        )
 
     def _ratios(self, evidence: Evidence, names: tuple[str, ...]) -> tuple[Array, Array]:
         pools = [evidence.pools[name] for name in names]

@@ -60,7 +60,8 @@ class FCRE(Metric):
     pools = ("train", "test")
     needs = ("noised",)
     higher_is_better = False
-    orders = (("painter", "copy"),)
+    catches = ("copy",)
+    spares = ("painter",)
     blind_to = ("one_patient",)
 
     def __init__(self, low: float = 0.3, high: float = 0.6) -> None:

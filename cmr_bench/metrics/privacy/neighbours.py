@@ -6,12 +6,12 @@ float64, so that the answer is that of float64 brute force.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 BLOCK = 2**23
@@ -24,37 +24,55 @@ SURE = 8.0
 
 
 class Neighbours(NamedTuple):
-    """Distance to the nearest image, its subject (index of `names`), distance to other subjects."""
+    """(N,) distance and gallery row of the nearest image, and of the nearest one of another subject than its."""
 
     first: Tensor
-    subject: Tensor
+    row: Tensor
     second: Tensor
-    names: NDArray[np.str_]
+    other: Tensor
 
 
 def neighbours(queries: Tensor, gallery: Tensor, subjects: ArrayLike) -> Neighbours:
     """Nearest and patient-aware second nearest; vectors (N, d), (M, d), Euclidean.
 
     The second neighbour comes from another subject than the first: the next slice or the other
-    phase of the same heart is so near that it would hide a copy.
+    phase of the same heart is so near that it would hide a copy. Where there is one subject alone
+    it is infinitely far.
     """
-    names, group = _groups(subjects)
-    if len(names) < 2:
-        raise ValueError("neighbours need training images of two subjects at least")
-    first, subject, second = [], [], []
+    group = groups(subjects)
+    parts = []
     for vectors, rough, slack in _blocks(queries, gallery):
-        distance, row = _nearest(vectors, gallery, rough, slack)
-        own = group[row]
-        rough[group[None] == own[:, None]] = float("inf")
-        first.append(distance)
-        subject.append(own)
-        second.append(_nearest(vectors, gallery, rough, slack)[0])
-    return Neighbours(torch.cat(first), torch.cat(subject), torch.cat(second), names)
+        first, row = _nearest(vectors, gallery, rough, slack)
+        rough[group[None] == group[row][:, None]] = float("inf")
+        parts.append(Neighbours(first, row, *_nearest(vectors, gallery, rough, slack)))
+    return Neighbours(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+
+def closest(parts: Iterable[Neighbours], subjects: ArrayLike) -> Neighbours:
+    """The neighbours over several searches for the same queries: in parts of the gallery, or of the queries' variants.
+
+    The two nearest subjects of all are among the two nearest of the searches that met them.
+    """
+    group = groups(subjects)
+    best, *rest = parts
+    for part in rest:
+        distance = torch.stack([best.first, part.first, best.second, part.second])
+        row = torch.stack([best.row, part.row, best.other, part.other])
+        first = _least(distance, row)
+        distance[group[row] == group[first[1]]] = float("inf")
+        best = Neighbours(*first, *_least(distance, row))
+    return best
+
+
+def _least(distance: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
+    """(smallest distance of each column, first row that has it)."""
+    least = distance.amin(0)
+    return least, row.where(distance == least, torch.iinfo(row.dtype).max).amin(0)
 
 
 def other_subject(gallery: Tensor, subjects: ArrayLike) -> Tensor:
     """(M,) distance of each gallery image to the nearest image of another subject."""
-    _, group = _groups(subjects)
+    group = groups(subjects)
     parts, start = [], 0
     for vectors, rough, slack in _blocks(gallery, gallery):
         own = group[start : start + len(vectors)]
@@ -105,6 +123,6 @@ def _nearest(
     return best, last.scatter_reduce(0, query[at], row[at], "amin")
 
 
-def _groups(subjects: ArrayLike) -> tuple[NDArray[np.str_], Tensor]:
-    names, group = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
-    return names, torch.as_tensor(group)
+def groups(subjects: ArrayLike) -> Tensor:
+    """(M,) the number of each row's subject."""
+    return torch.as_tensor(np.unique(np.asarray(subjects, dtype=str), return_inverse=True)[1])

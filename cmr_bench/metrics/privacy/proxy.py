@@ -19,7 +19,8 @@ class Proxy(Attack):
     names = named("proxy")
     pools = ("train", "test", "synthetic")
     needs = ("fit",)
-    orders = ()  # a control has no training recipe to lend to a proxy
+    catches = ()  # a control has no training recipe to lend to a proxy
+    spares = ()
 
     def __init__(
         self,
