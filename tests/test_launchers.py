@@ -164,6 +164,6 @@ def test_two_bundles_of_metrics_at_once_name_a_cell() -> None:
         "model": "ddpm",
         "data": "phantom",
         "mask": "deformed",
-        "metric": "[fast,paper]",
+        "metric": "fast+paper",
         "protocol": "strict",
     }

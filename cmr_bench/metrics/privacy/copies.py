@@ -204,15 +204,15 @@ def judged(
 
 
 def places(found: Neighbours, gallery: Tensor) -> Array:
-    """1 - (d2^2 - d1^2) / D^2, D being the distance of the two neighbours (of vectors (M, d)) to each other; 1 if it is 0.
+    """|1 - (d2^2 - d1^2) / D^2|, D being the distance of the two neighbours (of vectors (M, d)) to each other; 1 if it is 0.
 
     Twice the place of the query on the way from its nearest image to the nearest of another
-    subject: 0 is the nearest image, 1 is half way. What lies across the way, as almost all of a
+    subject: 0 is the nearest image, 1 is half way, and as far on the other side counts alike. What lies across the way, as almost all of a
     noise does, is in both distances alike and cancels; in the ratio d1 / d2 it hides a copy.
     """
     apart = (gallery[found.row].double() - gallery[found.other].double()).square().sum(1)
     nearer = found.second.square() - found.first.square()
-    return torch.where(apart > 0, 1 - nearer / apart, 1.0).numpy()
+    return torch.where(apart > 0, (1 - nearer / apart).abs(), 1.0).numpy()
 
 
 def ratios(found: Neighbours) -> Array:
