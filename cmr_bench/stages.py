@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,93 +13,29 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
+from cmr_bench.cohort import Cohort
 from cmr_bench.config import build, plain, stopping
-from cmr_bench.data.canaries import canary_pools, repeated
 from cmr_bench.data.elsewhere import checksum
-from cmr_bench.data.pools import content_hash, load_pool, shared
 from cmr_bench.masks.learned import Learned
 from cmr_bench.models.diffusion import Diffusion
 from cmr_bench.networks.autoencoder import Autoencoder
-from cmr_bench.preparation import FORMAT, prepared
+from cmr_bench.preparation import FORMAT
 from cmr_bench.ranks import Ranks, devices_of, helped
 from cmr_bench.seeds import mix
-from cmr_bench.store import Store, key_of, read_json
+from cmr_bench.store import key_of
 from cmr_bench.store.samples import Samples
-from cmr_bench.synthesis import join, released_pool, synthesise, synthetic_pool
+from cmr_bench.synthesis import released_pool, synthesise, synthetic_pool
 from cmr_bench.training import fit, load, precision_of, refuse_absent
 from cmr_bench.types import MaskSource, MaskToImage, Pool
 
-log = logging.getLogger(__name__)
 
-
-class Stages:
+class Stages(Cohort):
     """Data, mask source, autoencoder, model and synthetic pools of one resolved configuration."""
 
     def __init__(self, config: DictConfig) -> None:
-        self.config = config
-        self.store = Store(config.store.root)
-        self.seconds: dict[str, float] = {}
+        super().__init__(config)
         refuse_absent(config.trainer.accelerator)
         self.trainer = partial(build(config.trainer), devices=1, num_nodes=1)
-        self.seen: set[Path] = set()
-
-    def built(
-        self, stage: str, kind: str, inputs: Mapping[str, Any], make: Callable[[Path], None]
-    ) -> Path:
-        """The folder of an artefact; what it cost when it was made is charged to the stage."""
-        return self.charged(stage, self.store.build(kind, inputs, make))
-
-    def charged(self, stage: str, folder: Path) -> Path:
-        """Charge a stage, once, with what an artefact cost."""
-        if folder not in self.seen:
-            self.seen.add(folder)
-            spent = float(read_json(folder / "done.json")["seconds"])
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
-        return folder
-
-    # --- data -------------------------------------------------------------------------------------
-
-    @cached_property
-    def data(self) -> Path:
-        return self.charged("prepare", prepared(self.store, self.config.data))
-
-    @cached_property
-    def data_hash(self) -> str:
-        return content_hash(self.data)
-
-    @cached_property
-    def pools(self) -> dict[str, Pool]:
-        """train, val, test, external where one is configured, and planted subjects where there are some."""
-        pools = {name: load_pool(self.data, name) for name in ("train", "val", "test")}
-        pools |= canary_pools(self.data)
-        if self.config.get("external"):
-            pools["external"] = self.external
-        return pools
-
-    @property
-    def learnt(self) -> Pool:
-        """What a generator is trained on: the training subjects, and the planted ones as often as each is repeated."""
-        train, planted = self.pools["train"], self.pools.get("canaries")
-        return train if planted is None else join("train", train, repeated(planted))
-
-    @cached_property
-    def external_data(self) -> Path:
-        return self.charged("prepare", prepared(self.store, self.config.external))
-
-    @property
-    def external_hash(self) -> str | None:
-        return content_hash(self.external_data) if self.config.get("external") else None
-
-    @cached_property
-    def external(self) -> Pool:
-        """The other domain, less what is also in the data that the models are trained on."""
-        path = self.external_data
-        known = shared(self.data, path)
-        for twin in known:
-            log.warning("%s: %s is left out of the external pool", twin, twin.second)
-        return load_pool(path, "test", name="external", without={twin.second for twin in known})
-
-    # --- trained parts ----------------------------------------------------------------------------
 
     def trained(self, kind: str, module: Any, pool: Pool, **how: Any) -> Any:
         """A network of the cell after its training, in which all devices of the trainer take part."""

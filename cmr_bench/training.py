@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 import warnings
@@ -22,48 +21,16 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from cmr_bench.checkpoints import WholeFiles, previous, resumable
 from cmr_bench.data.batches import Augmentation, SliceData
 from cmr_bench.interruption import Stopped, flag
 from cmr_bench.ranks import Ranks
-from cmr_bench.store import atomic
 from cmr_bench.types import Pool
 
 Module = TypeVar("Module", bound=pl.LightningModule)
 log = logging.getLogger(__name__)
-
-
-class WholeFiles(TorchCheckpointIO):
-    """Checkpoints are written beside their target, synced and renamed, and the one before is kept.
-
-    A kill at any moment leaves the last whole one under its name.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        with atomic(path) as temporary:
-            super().save_checkpoint(checkpoint, temporary, storage_options)
-            keep_previous(Path(path))
-
-
-def previous(checkpoint: Path) -> Path:
-    """Where the predecessor of a checkpoint lies."""
-    return checkpoint.with_name(f"{checkpoint.stem}.previous{checkpoint.suffix}")
-
-
-def keep_previous(checkpoint: Path) -> None:
-    """Give the checkpoint its second name; the first stays until the next one takes it."""
-    if checkpoint.exists():
-        second = checkpoint.with_name(f".{checkpoint.stem}.second.tmp")
-        second.unlink(missing_ok=True)
-        try:
-            os.link(checkpoint, second)
-        except OSError:  # a file system without hard links
-            second = checkpoint
-        os.replace(second, previous(checkpoint))
 
 
 class Saving(Checkpoint):
@@ -226,23 +193,6 @@ def load(module: Module, checkpoint: Path) -> Module:
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])
     return module.eval()
-
-
-def resumable(checkpoint: Path) -> Path | None:
-    """What a training goes on from: its checkpoint, or the one before where that cannot be read."""
-    for path in (checkpoint, previous(checkpoint)):
-        if path.exists():
-            try:
-                torch.load(path, map_location="meta", weights_only=True, mmap=True)
-            except Exception as error:  # a torn file can fail in any way
-                log.warning(
-                    "%s cannot be read (%s): going back to what was before it",
-                    path,
-                    type(error).__name__,
-                )
-            else:
-                return path
-    return None
 
 
 class quiet(warnings.catch_warnings):  # noqa: N801 - reads as a verb

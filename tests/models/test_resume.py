@@ -13,7 +13,7 @@ import tiny
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from cmr_bench import training
+from cmr_bench import checkpoints
 from cmr_bench.data.batches import Augment
 from cmr_bench.interruption import EXIT_CODE, Stopped, flag
 
@@ -112,11 +112,11 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
     with pytest.raises(InterruptedError):
         run("fm", tmp_path / "torn", Stop(4, kill=False))
     last = tmp_path / "torn" / "last.ckpt"
-    before = torch.load(training.previous(last), weights_only=True)
+    before = torch.load(checkpoints.previous(last), weights_only=True)
     assert before["global_step"] == 3
     os.truncate(last, 1000)
     same(run("fm", tmp_path / "torn"), alone)
-    assert "cannot be read" in caplog.text and not training.previous(last).exists()
+    assert "cannot be read" in caplog.text and not checkpoints.previous(last).exists()
 
 
 def test_a_wish_to_stop_is_answered_between_two_steps(tmp_path, monkeypatch):
