@@ -83,8 +83,8 @@ def part(module: pl.LightningModule, rows: int) -> tuple[int, slice]:
 
 
 @contextmanager
-def helped(kind: str, devices: int, nodes: int, config: str) -> Iterator[Ranks]:
-    """Start the other processes of a training (`cmr_bench.launchers.helper`) and end them with it.
+def helped(kind: str, devices: int, nodes: int, config: str) -> Iterator[Ranks | None]:
+    """Start the other processes of a training (`cmr_bench.launchers.helper`) and end them with it; None if there are none.
 
     `config` is the resolved configuration as YAML, `kind` says which of the cell's networks is trained. Those on
     other nodes are started by srun, inside the job that this process belongs to.
@@ -92,6 +92,9 @@ def helped(kind: str, devices: int, nodes: int, config: str) -> Iterator[Ranks]:
     Raises:
         RuntimeError: if one of them dies before the training begins; later deaths break the connection.
     """
+    if devices * nodes == 1:
+        yield None
+        return
     address = "127.0.0.1" if nodes == 1 else socket.gethostname()
     with socket.socket() as listener:
         listener.bind(("", 0))

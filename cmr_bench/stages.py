@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -42,17 +42,10 @@ class Stages(Cohort):
         with self.together(kind) as ranks:
             return fit(module, pool, trainer=self.trainer, ranks=ranks, **how)
 
-    @contextmanager
-    def together(self, kind: str) -> Iterator[Ranks | None]:
+    def together(self, kind: str) -> AbstractContextManager[Ranks | None]:
         """This process among those that train a network; None where it is alone."""
-        node = self.config.trainer
-        devices, nodes = devices_of(node.devices), node.get("num_nodes", 1)
-        if devices * nodes == 1:
-            yield None
-            return
-        config = OmegaConf.to_yaml(self.config, resolve=True)
-        with helped(kind, devices, nodes, config) as ranks:
-            yield ranks
+        node, config = self.config.trainer, OmegaConf.to_yaml(self.config, resolve=True)
+        return helped(kind, devices_of(node.devices), node.get("num_nodes", 1), config)
 
     def inputs(self, **more: Any) -> dict[str, Any]:
         node = self.config.trainer

@@ -1,4 +1,4 @@
-"""Uncertainty with the subject as the unit: bootstrap, jackknife, exact proportions, AUC.
+"""Uncertainty with the subject as the unit: bootstrap, jackknife, exact proportions.
 
 Slices of one subject are not independent, so every interval here resamples subjects. Intervals are
 expanded percentile intervals (Hesterberg 2015, section 5.3): percentiles of the bootstrap
@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 from scipy.stats import t as student
 
@@ -175,81 +174,3 @@ def jackknife(
     left_out = group % used
     values = np.array([statistic(np.flatnonzero(left_out != g)) for g in range(used)])
     return float(np.sqrt((used - 1) / used * np.sum((values - values.mean()) ** 2))), used
-
-
-def auc(
-    positive: ArrayLike,
-    negative: ArrayLike,
-    *,
-    positive_subjects: ArrayLike | None = None,
-    negative_subjects: ArrayLike | None = None,
-    repeats: int = 2000,
-    seed: int = 0,
-) -> Estimate:
-    """P(positive > negative) + P(tie) / 2, subjects of both groups resampled.
-
-    Without subjects each value is one. At 0 or 1 the bootstrap has no width, so the open end comes
-    from Newcombe (2006), method 5.
-    """
-    p, n = np.asarray(positive, dtype=np.float64), np.asarray(negative, dtype=np.float64)
-    if not len(p) or not len(n):
-        return Estimate(float("nan"), float("nan"), float("nan"))
-    rows, columns = _membership(positive_subjects, len(p)), _membership(negative_subjects, len(n))
-    wins = (p[:, None] > n[None, :]) + 0.5 * (p[:, None] == n[None, :])
-    won, played = rows @ wins @ columns.T, np.outer(rows.sum(1), columns.sum(1))
-    m, k = won.shape
-    value = float(won.sum() / played.sum())
-    if min(m, k) < FEWEST:
-        return Estimate(value, float("nan"), float("nan"))
-    if value in (0.0, 1.0):
-        edge = _newcombe(m, k)
-        return Estimate(value, edge, 1.0) if value else Estimate(value, 0.0, 1 - edge)
-    wp = multiplicities(m, repeats=repeats, seed=seed)
-    wn = multiplicities(k, repeats=repeats, seed=seed + 1)
-    samples = ((wp @ won) * wn).sum(1) / ((wp @ played) * wn).sum(1)
-    return expanded_percentile(value, samples, min(m, k))
-
-
-def tpr_at_fpr(
-    members: ArrayLike, others: ArrayLike, fpr: float, *, repeats: int = 2000, seed: int = 0
-) -> tuple[Estimate, float]:
-    """(share of members above the threshold that a share `fpr` of others passes, that share).
-
-    n others support no false-positive rate below 1/n; a lower one is raised to 1/n, and the share
-    that was used is handed back. The threshold is drawn anew in each bootstrap sample.
-    """
-    a, b = np.asarray(members, dtype=np.float64), np.asarray(others, dtype=np.float64)
-    if not len(a) or not len(b):
-        return Estimate(float("nan"), float("nan"), float("nan")), float("nan")
-    passing = max(1, int(fpr * len(b) + 1e-9))
-    place = min(passing, len(b) - 1)
-
-    def share(a: Array, b: Array) -> Array:
-        threshold = -np.partition(-b, place, axis=1)[:, place]
-        return (a > threshold[:, None]).mean(1)
-
-    value = float(share(a[None], b[None])[0])
-    rng = numpy_rng("bootstrap", seed, len(a), len(b))
-    drawn_a = a[rng.integers(len(a), size=(repeats, len(a)))]
-    drawn_b = b[rng.integers(len(b), size=(repeats, len(b)))]
-    estimate = expanded_percentile(value, share(drawn_a, drawn_b), min(len(a), len(b)))
-    return estimate, passing / len(b)
-
-
-def _membership(subjects: ArrayLike | None, n: int) -> Array:
-    """(subjects, n) one where the row belongs to the subject."""
-    if subjects is None:
-        return np.eye(n)
-    _, group = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
-    return (np.arange(group.max() + 1)[:, None] == group[None, :]).astype(np.float64)
-
-
-def _newcombe(m: int, n: int) -> float:
-    """Lower bound of a perfect AUC of m against n subjects."""
-    half, z = (m + n) / 2, norm.ppf((1 + LEVEL) / 2)
-
-    def excess(theta: float) -> float:
-        spread = 1 + (half - 1) * ((1 - theta) / (2 - theta) + theta / (1 + theta))
-        return 1 - theta - z * np.sqrt(theta * (1 - theta) * spread / (m * n))
-
-    return float(brentq(excess, 1e-9, 1 - 1e-12))

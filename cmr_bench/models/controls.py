@@ -7,6 +7,7 @@ something by heart also tell how they denoise, so that membership attacks can be
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -18,7 +19,7 @@ from cmr_bench.seeds import row_noise, torch_rng
 from cmr_bench.types import LABELS, Images, Masks, Pool, Seeds
 
 
-class Control:
+class Control(ABC):
     """A generator made of pools; row i of `sample` is a function of (pools, masks[i], seeds[i]).
 
     `steps` is every model's number of sampler steps; a control takes none.
@@ -27,16 +28,17 @@ class Control:
     def __init__(self, *, pools: Mapping[str, Pool], steps: int | None = None) -> None:
         self.train, self.held_out = pools["train"], pools["val"]
 
+    @abstractmethod
     def sample(self, masks: Masks, *, seeds: Seeds, steps: int | None = None) -> Images:
-        raise NotImplementedError
+        """One image a mask."""
 
 
 class Knowing(Control):
     """A control that also denoises: x_t = (1 - t) x0 + t eps, with `clean` as its guess at x0."""
 
+    @abstractmethod
     def clean(self, z: Tensor, t: Tensor, masks: Masks) -> Images:
         """The image that the control sees in z at times t (B,) in (0, 1]."""
-        raise NotImplementedError
 
     def encode(self, images: Images) -> Images:
         return images.cpu()

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cmr_bench.reporting.cells import Entry
-from cmr_bench.reporting.plots import STYLE
+from cmr_bench.reporting.plots import STYLE, legend
 
 PANELS = {
     "loss_gap": "loss, held-out less training",
@@ -55,14 +55,7 @@ def clock_plot(found: Sequence[Entry], palette: Mapping[str, str]) -> Figure | N
             panel.set_xlabel("step")
             panel.grid(color="#eeeeee")
             panel.set_axisbelow(True)
-        shown = {
-            label: handle
-            for panel in grid[: len(panels)]
-            for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(
-            shown.values(), shown.keys(), loc="outside lower center", ncols=min(4, len(shown))
-        )
+        legend(figure, grid[: len(panels)])
     return figure
 
 

@@ -16,6 +16,7 @@ from cmr_bench.reporting.axes import Span, triangles
 from cmr_bench.reporting.cells import Entry
 from cmr_bench.reporting.clock import clock_plot
 from cmr_bench.reporting.learning import learning_plot
+from cmr_bench.reporting.numbers import counts, decimals, label, number
 from cmr_bench.reporting.plots import (
     colours,
     curves_plot,
@@ -30,11 +31,7 @@ from cmr_bench.reporting.tables import (
     ARROWS,
     AXES,
     LEGIBLE,
-    counts,
-    decimals,
     headlines,
-    label,
-    number,
     parted,
 )
 from cmr_bench.reporting.verdicts import Verdict, verdicts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -154,10 +154,20 @@ def trade_off_plot(
             panel.set(xlabel=one, ylabel=two)
             panel.grid(color="#eeeeee")
             panel.set_axisbelow(True)
-        handles, labels = panel.get_legend_handles_labels()
-        if handles:
-            figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)))
+        legend(figure, [panel])
     return figure
+
+
+def legend(figure: Figure, panels: Iterable[Axes]) -> None:
+    """One legend below the figure, each label of its panels once."""
+    shown = {
+        label: handle
+        for panel in panels
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    if shown:
+        columns = 3 if max(map(len, shown)) > 20 else min(6, len(shown))
+        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=columns)
 
 
 def curves_plot(
@@ -187,14 +197,7 @@ def curves_plot(
                 panel.set_yscale("log")
             panel.set_title(name, fontsize=9, loc="left")
             panel.set_xlabel("step")
-        handles = {
-            text: handle
-            for panel in grid.flat
-            for handle, text in zip(*panel.get_legend_handles_labels(), strict=True)
-        }
-        wide_words = max(map(len, handles)) > 20
-        columns = 3 if wide_words else 6
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
+        legend(figure, grid.flat[: len(names)])
     return figure
 
 

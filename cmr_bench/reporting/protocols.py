@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cmr_bench.reporting.tables import decimals, number
+from cmr_bench.reporting.numbers import decimals, number
 from cmr_bench.types import LABELS
 
 
@@ -48,6 +48,8 @@ def side_by_side(table: pd.DataFrame) -> list[dict[str, Any]]:
     the highest value to the lowest, and `verdict` whether both sides order two or more alike.
     """
     rows: list[dict[str, Any]] = []
+    if not table["name"].str.contains("/paper_").any():
+        return rows
     for measure, pair in PAIRS.items():
         parts = [table[table["name"].isin(names)] for names in (pair.ours, (pair.study,))]
         if all(len(part) for part in parts):

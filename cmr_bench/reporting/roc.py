@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cmr_bench.reporting.cells import Entry
-from cmr_bench.reporting.plots import STYLE
+from cmr_bench.reporting.plots import STYLE, legend
 
 COLUMNS = 3
 
@@ -53,14 +53,7 @@ def roc_plot(found: Sequence[Entry], palette: Mapping[str, str]) -> Figure | Non
             panel.grid(color="#eeeeee")
         figure.supxlabel("share of held-out subjects called members", fontsize=9)
         figure.supylabel("share of members found", fontsize=9)
-        handles = {
-            label: handle
-            for panel in grid[: len(curves)]
-            for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(
-            handles.values(), handles.keys(), loc="outside upper center", ncols=min(6, len(handles))
-        )
+        legend(figure, grid[: len(curves)])
     return figure
 
 

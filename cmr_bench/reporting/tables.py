@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cmr_bench.reporting.cells import Entry
+from cmr_bench.reporting.numbers import counts, decimals, label, number
 from cmr_bench.reporting.settings import setting
 
 AXES = ("fidelity", "utility", "privacy")
@@ -26,21 +26,9 @@ COLUMNS = (
 DETAIL = (
     r"_(?:lv|myo|rv)$|/(?:both|real|external_real|external_both)_|/(?:external_)?(?:few|strong|pretrained|both\d)"
     r"|_tpr_at_low_fpr$|/(?!mia_)\w+_tpr_at_fpr$"
-    r"|/(?:precision|recall|density|psnr|ssim|ms_ssim)$|/(?!kid)\w+_cardiac$|/mask_(?!anatomy)"
+    r"|/(?:precision|recall|density|psnr|ssim|ms_ssim)$|/(?!kid)\w+_cardiac$|fidelity/mask_(?!anatomy)"
 )
 """Scores of a structure, an arm or a threshold, which stand below the others or not at all."""
-
-UNITS = {
-    r"paper.*(?:hd95|asd)": "pixels",
-    r"hd95|_asd|/asd|mask_(?:wall|rv_distance)": "mm",
-    "psnr": "dB",
-    "volume_error|mask_e[ds]v": "ml",
-    "ef_error|mask_ef": "%",
-    "worth$": "patients",
-    "mask_area": "cm2",
-    "mask_anatomy": "SD",
-}
-"""Unit of the scores whose name has such a part; of several the first."""
 
 LEGIBLE = 12
 """Models that a plot or a full table can hold beside each other; of more, only the headlines are shown."""
@@ -129,31 +117,6 @@ def _winner(part: pd.DataFrame) -> Any:
         first, others = rivals["value"].idxmin(), rivals["low"]
         apart = rivals.loc[first, "high"] < others.drop(first)
     return first if bool(apart.all()) else None
-
-
-def decimals(part: pd.DataFrame) -> int:
-    """Digits after the point for a row: the typical interval is 3 to 30 units of the last one."""
-    width = (part["high"].astype(float) - part["low"].astype(float)).replace(0, np.nan).median()
-    if not math.isfinite(width):
-        largest = part["value"].astype(float).abs().max()
-        width = largest / 10 if math.isfinite(largest) and largest > 0 else 0.1
-    return int(np.clip(-math.floor(math.log10(width / 3)), 0, 5))
-
-
-def number(value: float, digits: int) -> str:
-    """With a true minus sign; a dash for what is not there."""
-    return f"{value:.{digits}f}".replace("-", "−") if math.isfinite(value) else "–"
-
-
-def label(name: str) -> str:
-    """Name without its axis, with the physical unit where it has one."""
-    unit = next((f" ({unit})" for part, unit in UNITS.items() if re.search(part, name)), "")
-    return name.split("/", 1)[-1] + unit
-
-
-def counts(part: pd.DataFrame) -> str:
-    numbers = sorted({int(n) for n in part["n"].dropna() if n})
-    return "–".join(map(str, dict.fromkeys([numbers[0], numbers[-1]]))) if numbers else "–"
 
 
 def parted(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

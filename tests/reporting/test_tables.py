@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from cmr_bench.reporting.cells import entries
-from cmr_bench.reporting.tables import compare, decimals, number, terminal
+from cmr_bench.reporting.numbers import decimals, number
+from cmr_bench.reporting.tables import compare, terminal
 from cmr_bench.store import Store
 from cmr_bench.types import Score
 

@@ -10,11 +10,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from cmr_bench.discrimination import auc, tpr_at_fpr
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.privacy.blind import void
 from cmr_bench.metrics.privacy.members import Sides, sides, thinned
-from cmr_bench.stats import Array, auc, subject_means, tpr_at_fpr
+from cmr_bench.stats import Array, subject_means
 from cmr_bench.types import Score
 
 LOW_FPR = 0.001

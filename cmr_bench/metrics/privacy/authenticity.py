@@ -10,7 +10,7 @@ from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.spaces import each_space
 from cmr_bench.metrics.privacy.copies import too_few
-from cmr_bench.metrics.privacy.neighbours import nearest_row, other_subject
+from cmr_bench.metrics.privacy.neighbours import nearest, other_subject
 from cmr_bench.stats import row_mean
 from cmr_bench.types import Score
 
@@ -22,8 +22,7 @@ def authentic(queries: Tensor, train: Tensor, apart: Tensor) -> Tensor:
     published form takes any other image, and the next slice of the same heart makes all look
     authentic.
     """
-    row = nearest_row(queries, train)
-    distance = (queries.double() - train.double()[row]).norm(dim=1)
+    distance, row = nearest(queries, train)
     return distance > apart[row]
 
 

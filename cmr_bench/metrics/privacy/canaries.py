@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cmr_bench.discrimination import auc
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.privacy.attacks import suspicion
-from cmr_bench.stats import Array, auc, proportion
+from cmr_bench.stats import Array, proportion
 from cmr_bench.types import Pool, Score
 
 Groups = dict[str, NDArray[np.bool_]]

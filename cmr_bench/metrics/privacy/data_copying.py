@@ -13,7 +13,7 @@ from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.spaces import each_space
 from cmr_bench.metrics.privacy.copies import too_few
-from cmr_bench.metrics.privacy.neighbours import nearest_row
+from cmr_bench.metrics.privacy.neighbours import nearest
 from cmr_bench.stats import Array, Estimate, expanded_percentile, multiplicities
 from cmr_bench.types import Score
 
@@ -107,8 +107,7 @@ class DataCopying(Metric):
 
         def placed(*names: str) -> tuple[Array, NDArray[np.intp]]:
             found = evidence.vectors(space, *names).double()
-            gap = found - train.double()[nearest_row(found, train)]
-            return gap.norm(dim=1).numpy(), partition.predict(found.numpy())
+            return nearest(found, train)[0].numpy(), partition.predict(found.numpy())
 
         cells = [*cells_of(*placed("synthetic"), *placed(*evidence.held_out), number)]
         if not cells:

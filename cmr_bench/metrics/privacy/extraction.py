@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from cmr_bench.discrimination import auc
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.privacy.attacks import marked
 from cmr_bench.metrics.privacy.blind import void
 from cmr_bench.metrics.privacy.copies import fewest, threshold
 from cmr_bench.metrics.privacy.members import sides
-from cmr_bench.stats import Array, auc, proportion
+from cmr_bench.stats import Array, proportion
 from cmr_bench.types import Masks, Pool, Score
 
 

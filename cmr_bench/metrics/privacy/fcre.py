@@ -15,13 +15,14 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
+from cmr_bench.discrimination import auc
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.privacy.attacks import marked
 from cmr_bench.metrics.privacy.blind import void
 from cmr_bench.metrics.privacy.members import HALVES, Sides, learnt_auc
 from cmr_bench.seeds import mix, torch_rng
-from cmr_bench.stats import Array, Estimate, auc
+from cmr_bench.stats import Array, Estimate
 from cmr_bench.types import Score
 
 BAND = (0.15, 0.85)

@@ -11,8 +11,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from cmr_bench.discrimination import auc
 from cmr_bench.metrics.evidence import Evidence
-from cmr_bench.stats import FEWEST, Array, Estimate, auc, subject_means
+from cmr_bench.stats import FEWEST, Array, Estimate, subject_means
 
 HALVES = 2 * FEWEST
 """Subjects that a side needs where one half learns and the other is judged."""

@@ -84,7 +84,14 @@ def other_subject(gallery: Tensor, subjects: ArrayLike) -> Tensor:
 
 def nearest_row(queries: Tensor, gallery: Tensor) -> Tensor:
     """(N,) row of the nearest gallery image, the first of equals."""
-    return torch.cat([_nearest(q, gallery, *more)[1] for q, *more in _blocks(queries, gallery)])
+    return nearest(queries, gallery)[1]
+
+
+def nearest(queries: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
+    """(distance in float64 (N,), row) of the nearest gallery image, the first of equals."""
+    parts = [_nearest(q, gallery, *more) for q, *more in _blocks(queries, gallery)]
+    distance, row = (torch.cat(columns) for columns in zip(*parts, strict=True))
+    return distance, row
 
 
 def _blocks(queries: Tensor, gallery: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
