@@ -158,8 +158,8 @@ def trade_off_plot(
     return figure
 
 
-def legend(figure: Figure, panels: Iterable[Axes]) -> None:
-    """One legend below the figure, each label of its panels once."""
+def legend(figure: Figure, panels: Iterable[Axes], side: str = "lower") -> None:
+    """One legend below the figure, or above it, with each label of its panels once."""
     shown = {
         label: handle
         for panel in panels
@@ -167,7 +167,7 @@ def legend(figure: Figure, panels: Iterable[Axes]) -> None:
     }
     if shown:
         columns = 3 if max(map(len, shown)) > 20 else min(6, len(shown))
-        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=columns)
+        figure.legend(shown.values(), shown.keys(), loc=f"outside {side} center", ncols=columns)
 
 
 def curves_plot(
