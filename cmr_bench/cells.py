@@ -98,7 +98,8 @@ def refuse_misfit(stages: Stages) -> None:
 def judges(config: DictConfig, external: str | None) -> dict[str, Any]:
     """What determines the scores of given samples."""
     names = ("metric", "segmenter", "encoder")
-    return {name: plain(config[name]) for name in names} | {"external": external}
+    lent = ("proxy", "fit") if "proxy" in config else ()
+    return {name: plain(config[name]) for name in (*names, *lent)} | {"external": external}
 
 
 def work(cell: Cell, stages: Stages, tracker: Tracker) -> None:

@@ -14,8 +14,7 @@ from cmr_bench.data.canaries import canary_pools, repeated
 from cmr_bench.data.pools import content_hash, load_pool, shared
 from cmr_bench.preparation import prepared
 from cmr_bench.store import Store, read_json
-from cmr_bench.synthesis import join
-from cmr_bench.types import Pool
+from cmr_bench.types import Pool, join
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,9 @@ from cmr_bench.config import check
 from cmr_bench.interruption import flag
 from cmr_bench.launchers.jobs import CHOICES, KEYS
 
-ABSENT = ("mask", "autoencoder", "size", "fit", "synthesis", "dry_run")
-OWN: dict[str, Any] = {key: KEYS[key] for key in KEYS if key not in ABSENT} | {"synthetic": str}
+ABSENT = ("mask", "autoencoder", "synthesis", "dry_run")
+OWN: dict[str, Any] = {key: KEYS[key] for key in KEYS if key not in ABSENT}
+OWN |= {"synthetic": str, "proxy": None}
 
 
 def task(config: Any) -> None:

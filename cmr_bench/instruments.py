@@ -20,8 +20,7 @@ from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.seeds import mix, numpy_rng
 from cmr_bench.stages import Stages
 from cmr_bench.store import read_json, write_json
-from cmr_bench.synthesis import join
-from cmr_bench.types import Pool
+from cmr_bench.types import Pool, join
 
 log = logging.getLogger(__name__)
 

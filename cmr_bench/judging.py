@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -25,9 +26,8 @@ from cmr_bench.networks.segmenter import Segmenter
 from cmr_bench.spaces import Pixel
 from cmr_bench.stages import Stages
 from cmr_bench.store import key_of
-from cmr_bench.synthesis import join
 from cmr_bench.training import fit, load
-from cmr_bench.types import Masks, Pool
+from cmr_bench.types import Masks, Pool, join
 
 
 def segmenter(
@@ -137,35 +137,39 @@ def evidence_of(
         segment=segment,
         spaces=spaces(stages),
         judges={str(name): partial(segment, judge=str(name)) for name in others},
-        fit=lambda pool: proxy(stages, pool),
+        fit=partial(retrained, stages, recipe) if (recipe := lent(stages.config)) else None,
         seed=stages.config.seed,
         device=device_of(encode),
     )
 
 
-def proxy(stages: Stages, synthetic: Pool) -> Diffusion:
-    """A denoiser of the model's recipe, in pixel space, that was trained on its synthetic images alone; kept."""
-    node = stages.config.model
-    if "space" not in node:
-        raise ValueError("a control has no training recipe to lend to a proxy: take model=fm")
+def lent(config: DictConfig) -> DictConfig | None:
+    """The recipe after which audits train denoisers of their own: `proxy`, or the model's; None for a control."""
+    node = config.get("proxy") or config.model
+    return node if "space" in node else None
+
+
+def retrained(stages: Stages, recipe: DictConfig, pool: Pool) -> Diffusion:
+    """A denoiser in pixel space that was trained on the pool after the recipe; kept."""
 
     def new() -> Diffusion:
-        return build(node, "space", space=Pixel())
+        return build(recipe, "space", space=Pixel())
 
     def make(folder: Path) -> None:
         fit(
             new(),
-            synthetic,
-            title="proxy",
+            pool,
+            title=f"denoiser, {pool.name}",
             folder=folder,
             trainer=stages.trainer,
             seed=stages.config.seed,
             **stages.budget(stages.config.fit),
         )
 
-    inputs = {"model": stages.model_inputs["model"], "fit": stages.model_inputs["fit"]}
-    key = stages.inputs(**inputs, samples=key_of(stages.sample_inputs))
-    folder = stages.built("proxy", "proxy", key, make)
+    seen = hashlib.sha256(pool.images.numpy().tobytes() + pool.masks.numpy().tobytes())
+    how = {"recipe": plain(recipe), "fit": plain(stages.config.fit)}
+    inputs = stages.inputs(**how, pool=seen.hexdigest())
+    folder = stages.built("denoiser", "denoiser", inputs, make)
     return stages.to_device(load(new(), folder / "last.ckpt"))
 
 

@@ -53,14 +53,3 @@ def released_pool(folder: Path, test: Pool) -> Pool:
     about = read_json(folder / "released.json")
     table = pool.table.assign(subject=[f"synthetic-{i:05d}" for i in about["file_of_image"]])
     return replace(pool, table=table, labels=tuple(about["labels"]))
-
-
-def join(name: str, *pools: Pool) -> Pool:
-    """Several pools as one."""
-    return replace(
-        pools[0],
-        name=name,
-        images=torch.cat([pool.images for pool in pools]),
-        masks=torch.cat([pool.masks for pool in pools]),
-        table=pd.concat([pool.table for pool in pools], ignore_index=True),
-    )

@@ -68,6 +68,17 @@ class Pool:
         return self.take(np.linspace(0, len(self) - 1, min(count, len(self))).astype(int))
 
 
+def join(name: str, *pools: Pool) -> Pool:
+    """Several pools as one."""
+    return replace(
+        pools[0],
+        name=name,
+        images=torch.cat([pool.images for pool in pools]),
+        masks=torch.cat([pool.masks for pool in pools]),
+        table=pd.concat([pool.table for pool in pools], ignore_index=True),
+    )
+
+
 @dataclass(frozen=True)
 class Score:
     """One number of the report with its evidence.

@@ -94,6 +94,21 @@ def test_images_without_masks_leave_out_what_needs_masks(
     assert found["privacy/nn_ratio"]["value"] == pytest.approx(was, abs=1e-3)
 
 
+def test_a_proxy_can_be_trained_on_what_was_released(
+    made: Cell, root: Path, tmp_path: Path
+) -> None:
+    export(made.folder, tmp_path / "out", form="hdf5", adherence=None)
+    more = ["+metric/privacy@metric.proxy=proxy", "fit.steps=2", "size.widths=[32,32]", "size.inner=32",
+            "size.attention=[false,false]"]  # fmt: skip
+    asked = cell("evaluate", root, "released", f"synthetic={tmp_path / 'out'}", *more)
+    found = scores(asked)["privacy/proxy_auc"]
+    assert not found["reason"] and 0 <= found["value"] <= 1
+    other = cell(
+        "evaluate", root, "released", f"synthetic={tmp_path / 'out'}", *more, "fit.steps=3"
+    )
+    assert other.folder != asked.folder, "another proxy is another answer"
+
+
 @pytest.fixture
 def like():
     pool = tiny.pool(4)

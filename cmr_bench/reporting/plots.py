@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -158,7 +158,11 @@ def trade_off_plot(
     return figure
 
 
-def legend(figure: Figure, panels: Iterable[Axes], side: str = "lower") -> None:
+def legend(
+    figure: Figure,
+    panels: Iterable[Axes],
+    loc: Literal["outside lower center", "outside upper center"] = "outside lower center",
+) -> None:
     """One legend below the figure, or above it, with each label of its panels once."""
     shown = {
         label: handle
@@ -167,7 +171,7 @@ def legend(figure: Figure, panels: Iterable[Axes], side: str = "lower") -> None:
     }
     if shown:
         columns = 3 if max(map(len, shown)) > 20 else min(6, len(shown))
-        figure.legend(shown.values(), shown.keys(), loc=f"outside {side} center", ncols=columns)
+        figure.legend(shown.values(), shown.keys(), loc=loc, ncols=columns)
 
 
 def curves_plot(

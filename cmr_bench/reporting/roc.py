@@ -53,7 +53,7 @@ def roc_plot(found: Sequence[Entry], palette: Mapping[str, str]) -> Figure | Non
             panel.grid(color="#eeeeee")
         figure.supxlabel("share of held-out subjects called members", fontsize=9)
         figure.supylabel("share of members found", fontsize=9)
-        legend(figure, grid[: len(curves)], "upper")
+        legend(figure, grid[: len(curves)], "outside upper center")
     return figure
 
 

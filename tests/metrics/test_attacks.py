@@ -14,6 +14,7 @@ from bench.bench_attacks import coverage, permuted
 from cmr_bench.metrics.privacy.attacks import judged, named
 from cmr_bench.metrics.privacy.autoencoder import AutoencoderAttack
 from cmr_bench.metrics.privacy.blind import Blind, Verdict, void
+from cmr_bench.metrics.privacy.calibrated import Calibrated
 from cmr_bench.metrics.privacy.extraction import Extraction, gathering, look_alikes
 from cmr_bench.metrics.privacy.fcre import FCRE
 from cmr_bench.metrics.privacy.members import Sides, learnt_auc
@@ -227,6 +228,52 @@ def test_a_proxy_finds_members_in_released_copies_and_not_in_images_of_others(ju
     assert released(replace(train, name="synthetic")).value > 0.95
     assert released(None).low < 0.5
     assert "recipe" in Proxy().scores(judge())[0].reason
+
+
+def test_a_proxy_of_images_without_masks_is_asked_without_them(judge, train):
+    asked = []
+
+    class Told(Copy):
+        def losses(self, images, masks, *, times, seeds):
+            asked.append(masks.any())
+            return super().losses(images, masks, times=times, seeds=seeds)
+
+    def fit(pool):
+        return Told(pools={"train": pool, "val": pool})
+
+    for labels, told in (((), False), ((1, 2, 3), True)):
+        asked.clear()
+        Proxy().scores(judge(replace(train, name="synthetic", labels=labels), model=None, fit=fit))
+        assert asked and all(masks == told for masks in asked)
+
+
+def test_a_reference_takes_out_what_is_hard_for_every_model(judge, new_cohort):
+    """Losses that are nine parts the image and one part memory: the plain attack is nearly blind."""
+    train, test = new_cohort("train", 24, seed=1), new_cohort("test", 24, seed=2)
+    seen = []
+
+    class Learnt:
+        def __init__(self, known):
+            self.known = known
+
+        def losses(self, images, masks, *, times, seeds):
+            hard = images.double().square().flatten(1).mean(1)
+            inside = torch.cdist(images.flatten(1), self.known.images.flatten(1)).amin(1) < 1e-3
+            return (hard - 0.02 * inside)[:, None].repeat(1, len(times))
+
+    def fit(pool):
+        seen.extend(pool.subjects)
+        return Learnt(pool)
+
+    evidence = judge(pools={"train": train, "test": test}, model=Learnt(train), fit=fit)
+    plain = by_name(Membership(), evidence)["privacy/mia_auc"]
+    found = by_name(Calibrated(), evidence)["privacy/calibrated_auc"]
+    assert plain.value < 0.85 and found.value > 0.95 and found.low > plain.high
+    judged_on = evidence.tables["attack_calibrated"]
+    assert found.n == len(judged_on) == 24 and not set(judged_on["subject"]) & set(seen)
+    assert {name[:2] for name in seen} == {"tr", "te"}, "the reference learns from both sides"
+    no_recipe = judge(pools={"train": train, "test": test}, model=Learnt(train))
+    assert "recipe" in Calibrated().scores(no_recipe)[0].reason
 
 
 def test_few_slices_of_every_subject_are_enough_to_ask(judge, train, test):

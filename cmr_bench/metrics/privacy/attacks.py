@@ -15,7 +15,7 @@ from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.privacy.blind import void
 from cmr_bench.metrics.privacy.members import Sides, sides, thinned
-from cmr_bench.stats import Array, subject_means
+from cmr_bench.stats import FEWEST, Array, subject_means
 from cmr_bench.types import Score
 
 LOW_FPR = 0.001
@@ -48,6 +48,7 @@ class Attack(Metric):
     catches: ClassVar[tuple[str, ...]] = ("copy",)
     spares: ClassVar[tuple[str, ...]] = ("painter",)
     blind_to = ("one_patient",)  # one subject of many does not move an AUC
+    fewest = FEWEST  # subjects that each side needs
 
     def __init__(self, fpr: float = 0.01, blind: bool = True, slices: int | None = None) -> None:
         self.fpr = fpr
@@ -59,16 +60,17 @@ class Attack(Metric):
         """(N,) how strongly each image of the pools, one after the other, looks like a member."""
 
     def compute(self, evidence: Evidence) -> list[Score]:
-        found = sides(evidence)
-        if reason := found.lack():
+        if reason := sides(evidence).lack(self.fewest):
             return self.blank(reason)
-        reason = void(evidence) if self.blind else ""
+        return marked(self.told(evidence), void(evidence) if self.blind else "")
+
+    def told(self, evidence: Evidence) -> list[Score]:
+        """What the attack finds, void or not."""
         few = evidence if self.slices is None else thinned(evidence, self.slices)
         found = sides(few)
         suspicion = self.suspicions(few, found.names)
         self._keep(evidence, suspicion, found)
-        scores = judged(self.names, suspicion, found, fpr=self.fpr, seed=evidence.seed)
-        return marked(scores, reason)
+        return judged(self.names, suspicion, found, fpr=self.fpr, seed=evidence.seed)
 
     def _keep(self, evidence: Evidence, suspicion: Array, found: Sides) -> None:
         """The suspicion of each subject, from which the report draws the ROC curve of the attack."""

@@ -34,6 +34,11 @@ class Sides(NamedTuple):
         )
         return inside.to_numpy(), outside.to_numpy()
 
+    def halves(self, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows of two halves of the subjects with as many members in each: one to learn from, one to judge."""
+        folds = StratifiedGroupKFold(2, shuffle=True, random_state=seed)
+        return next(folds.split(self.member, self.member, groups=self.subjects))
+
     def lack(self, fewest: int = FEWEST) -> str | None:
         """Why there are too few subjects, in one line; None if there are `fewest` on each side."""
         counts = [len(set(self.subjects[rows])) for rows in (self.member, ~self.member)]
@@ -71,8 +76,7 @@ def learnt_auc(x: Array, found: Sides, *, seed: int) -> Estimate:
     intervals left 0.5 out in 7 to 15 % of cohorts, and pooled judgements fell below a coin (Forman and Scholz 2010).
     """
     attack = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
-    halves = StratifiedGroupKFold(2, shuffle=True, random_state=seed)
-    fit, judge = next(halves.split(x, found.member, groups=found.subjects))
+    fit, judge = found.halves(seed)
     suspicion = attack.fit(x[fit], found.member[fit]).decision_function(x[judge])
     judged = Sides(found.names, found.subjects[judge], found.member[judge])
     return auc(*judged.means(suspicion), seed=seed)

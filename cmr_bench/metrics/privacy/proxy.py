@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
 
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.privacy.attacks import Attack, named
@@ -13,7 +16,7 @@ from cmr_bench.stats import Array
 class Proxy(Attack):
     """Loss attack on a denoiser that was trained on the synthetic set alone.
 
-    What it finds is what the images themselves give away. The synthetic masks go with the images.
+    What it finds is what the images themselves give away. The synthetic masks go with the images, where there are some.
     """
 
     names = named("proxy")
@@ -34,4 +37,10 @@ class Proxy(Attack):
         self.loss = Membership(times, repeats)
 
     def suspicions(self, evidence: Evidence, names: tuple[str, ...]) -> Array:
-        return self.loss.suspicions(evidence.about(evidence.fitted("synthetic"), {}), names)
+        pools = {}
+        if not evidence.pools[
+            "synthetic"
+        ].labels:  # the proxy learnt without masks, and is asked without them
+            real = {name: evidence.pools[name] for name in names}
+            pools = {k: replace(p, masks=torch.zeros_like(p.masks)) for k, p in real.items()}
+        return self.loss.suspicions(evidence.about(evidence.fitted("synthetic"), pools), names)
