@@ -38,14 +38,14 @@ def master_of(loader: Any, *words: str) -> DictConfig:
     return loader.load_configuration("run", list(words), RunMode.MULTIRUN, from_shell=False)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["model=ldm", "model/space=pixel", "seed=1", "data.size=32", "++fit.more=1"],
-        ["data@external=sunnybrook", "external.root=/x", "+metric/fidelity@metric.mine=kid"],
-        ["sweeps=families", "experiment=quick", "metric=[fast,paper]", "fit={steps: 3}", "~tags"],
-    ],
-)
+LINES = [
+    ["model=ldm", "model/space=pixel", "seed=1", "data.size=32", "++fit.more=1"],
+    ["data@external=sunnybrook", "external.root=/x", "+metric/fidelity@metric.mine=kid"],
+    ["sweeps=families", "experiment=quick", "metric=[fast,paper]", "fit={steps: 3}", "~tags"],
+]
+
+
+@pytest.mark.parametrize("words", LINES)
 def test_a_cell_is_what_hydra_makes_of_it(loader: Any, words: list[str]) -> None:
     master = master_of(loader)
     config, choices = Composer(loader, master)(words)
@@ -55,6 +55,21 @@ def test_a_cell_is_what_hydra_makes_of_it(loader: Any, words: list[str]) -> None
     whole = OmegaConf.to_container(wanted, resolve=False)
     assert isinstance(whole, dict) and whole.pop("hydra")
     assert OmegaConf.to_container(config, resolve=False) == whole
+
+
+def test_files_are_read_once_and_no_composition_spoils_the_next(loader: Any) -> None:
+    del loader.load_sweep_config  # the counter's
+    master = master_of(loader)
+    compose = Composer(loader, master)
+    wanted = {str(words): loader.load_sweep_config(master, words) for words in LINES}
+    read = []
+    load = compose.loader.repository.load_config
+    for words in [*LINES, *LINES, *LINES]:
+        compose.shared.clear()
+        config, _ = compose(words)
+        read.append(len(compose.loader.repository.read))
+        assert config == OmegaConf.masked_copy(wanted[str(words)], list(config))
+    assert read[2] == read[-1] and load("model/fm") == load("model/fm")
 
 
 def test_cells_that_differ_in_values_alone_are_composed_together(loader: Any) -> None:

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
+from typing import Any, cast
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cmr_bench.launchers.jobs import choices_of
 
 Composed = tuple[DictConfig, dict[str, str]]
 """A cell's configuration without Hydra's own node, and the chosen options by group."""
+
+
+class Kept:
+    """The configuration files of a repository, each read once; what Hydra makes of one composition spoils none of them."""
+
+    def __init__(self, repository: ConfigRepository) -> None:
+        self.repository = repository
+        self.read: dict[str, bytes] = {}
+
+    def __deepcopy__(self, memo: object) -> Kept:
+        return self
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        if config_path not in self.read:
+            self.read[config_path] = pickle.dumps(self.repository.load_config(config_path))
+        return pickle.loads(self.read[config_path])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.repository, name)
 
 
 class Composer:
@@ -25,7 +48,8 @@ class Composer:
     """
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
-        self.loader, self.master = loader, master
+        self.loader, self.master = copy(cast(ConfigLoaderImpl, loader)), master
+        self.loader.repository = cast(ConfigRepository, Kept(self.loader.repository))
         self.parser = OverridesParser.create(config_loader=loader)
         self.groups: dict[str, bool] = {}
         self.shared: dict[tuple[str, ...], Composed] = {}
