@@ -8,7 +8,15 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from cmr_bench.seeds import numpy_rng
-from cmr_bench.stats import FEWEST, LEVEL, Array, Estimate, expanded_percentile, multiplicities
+from cmr_bench.stats import (
+    FEWEST,
+    LEVEL,
+    Array,
+    Estimate,
+    expanded_percentile,
+    multiplicities,
+    open_end,
+)
 
 
 def auc(
@@ -47,19 +55,19 @@ def auc(
 def tpr_at_fpr(
     members: ArrayLike, others: ArrayLike, fpr: float, *, repeats: int = 2000, seed: int = 0
 ) -> tuple[Estimate, float]:
-    """(share of members above the threshold that a share `fpr` of others passes, that share).
+    """(share of members above a threshold, chance that somebody else passes it).
 
-    n others support no false-positive rate below 1/n; a lower one is raised to 1/n, and the share
-    that was used is handed back. The threshold is drawn anew in each bootstrap sample.
+    The threshold is the k-th largest of n others, k = fpr (n + 1) rounded down, which a new one passes with chance
+    k / (n + 1) (conformal p-value). n others support no rate below 1 / (n + 1); a lower one is raised to it. The
+    threshold is drawn anew in each bootstrap sample.
     """
     a, b = np.asarray(members, dtype=np.float64), np.asarray(others, dtype=np.float64)
     if not len(a) or not len(b):
         return Estimate(float("nan"), float("nan"), float("nan")), float("nan")
-    passing = max(1, int(fpr * len(b) + 1e-9))
-    place = min(passing, len(b) - 1)
+    k = min(len(b), max(1, int(fpr * (len(b) + 1) + 1e-9)))
 
     def share(a: Array, b: Array) -> Array:
-        threshold = -np.partition(-b, place, axis=1)[:, place]
+        threshold = -np.partition(-b, k - 1, axis=1)[:, k - 1]
         return (a > threshold[:, None]).mean(1)
 
     value = float(share(a[None], b[None])[0])
@@ -67,7 +75,7 @@ def tpr_at_fpr(
     drawn_a = a[rng.integers(len(a), size=(repeats, len(a)))]
     drawn_b = b[rng.integers(len(b), size=(repeats, len(b)))]
     estimate = expanded_percentile(value, share(drawn_a, drawn_b), min(len(a), len(b)))
-    return estimate, passing / len(b)
+    return open_end(estimate, len(a)), k / (len(b) + 1)
 
 
 def _membership(subjects: ArrayLike | None, n: int) -> Array:

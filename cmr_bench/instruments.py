@@ -113,15 +113,16 @@ def answers(
         except ValueError as error:
             found = iter([(name, m.blank(str(error)), 0.0) for name, m in mine.items()])
         else:
-            evidence = evidence.about(model, {"synthetic": pretended(model, control, pools["val"])})
+            donors = pools[model.donors].spread(len(pools["val"]))
+            evidence = evidence.about(model, {"synthetic": pretended(model, control, donors)})
             found = judge(evidence, mine)
         for name, scores, _ in found:
             yield from ({"control": control, "metric": name, **asdict(s)} for s in scores)
 
 
 def pretended(model: Any, control: str, donors: Pool) -> Pool:
-    """What the control draws for the donors' masks, each image a subject of its own."""
+    """What the control draws for the donors' masks; images for one subject's masks are one subject."""
     seeds = torch.tensor([mix("instruments", control, i) for i in range(len(donors))])
-    table = donors.table.assign(subject=[f"synthetic-{i:05d}" for i in range(len(donors))])
+    table = donors.table.assign(subject=[f"synthetic-{name}" for name in donors.subjects])
     images = model.sample(donors.masks, seeds=seeds)
     return replace(donors, name="synthetic", images=images, table=table)

@@ -159,6 +159,13 @@ def proportion(hits: int, n: int) -> Estimate:
     return Estimate(hits / n, float(bounds.low), float(bounds.high))
 
 
+def open_end(found: Estimate, n: int) -> Estimate:
+    """The interval of a share among n subjects; where all agree on 0 or 1 the bootstrap has no width, and `proportion` gives it."""
+    if found.value in (0.0, 1.0) and found.low == found.high:
+        return proportion(round(found.value * n), n)
+    return found
+
+
 def jackknife(
     statistic: Callable[[NDArray[np.intp]], float], subjects: ArrayLike, *, groups: int = 10
 ) -> tuple[float, int]:

@@ -87,8 +87,10 @@ def test_images_without_masks_leave_out_what_needs_masks(
     made: Cell, root: Path, tmp_path: Path
 ) -> None:
     export(made.folder, tmp_path / "out", form="png", adherence=None)
-    found = scores(cell("evaluate", root, "released", f"synthetic={tmp_path / 'out' / 'images'}"))
-    for name in ("utility/dice", "fidelity/adherence"):
+    more = ["+metric/privacy@metric.mask_copies=mask_copies", "+metric/fidelity@metric.masks=masks"]
+    bare = f"synthetic={tmp_path / 'out' / 'images'}"
+    found = scores(cell("evaluate", root, "released", bare, *more))
+    for name in ("utility/dice", "fidelity/adherence", "privacy/mask_copy_rate", "fidelity/mask_anatomy"):  # fmt: skip
         assert found[name]["reason"] == "the synthetic images came without masks"
     was = scores(made)["privacy/nn_ratio"]["value"]
     assert found["privacy/nn_ratio"]["value"] == pytest.approx(was, abs=1e-3)

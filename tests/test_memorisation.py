@@ -48,6 +48,9 @@ def test_the_score_lies_between_two_checkpoints_or_says_why_there_is_none() -> N
     assert (score.value, score.low, score.high, score.n) == (40, 30, 40, 5) and not score.extra
     (score,) = memorisation_step(rows(True, True), **rule | {"stop": True})
     assert (score.value, score.low, score.extra) == (10, 0, {"stopped": 20})
+    void = [{"step": 10, "name": "memorisation/void", "value": 1.0}]
+    (score,) = memorisation_step([*rows(True, True), *void], **rule)
+    assert "never sees the model" in score.reason
     (score,) = memorisation_step(rows(False, True), **rule)
     assert score.reason == "no memorisation showed by step 20 (2 checkpoints)"
 

@@ -196,10 +196,29 @@ def test_perfect_auc_is_not_certain():
 def test_tpr_names_the_rate_that_n_supports():
     others, members = np.arange(20.0), np.array([18.5, 19.5, 30, 31, 5])
     estimate, rate = discrimination.tpr_at_fpr(members, others, 0.001)
-    assert rate == pytest.approx(1 / 20)
-    assert estimate.value == pytest.approx(4 / 5)  # above 18, the second highest of the others
-    _, rate = discrimination.tpr_at_fpr(members, others, 0.1)
-    assert rate == pytest.approx(0.1)
+    assert rate == pytest.approx(1 / 21)
+    assert estimate.value == pytest.approx(3 / 5)  # above 19, the highest of the others
+    estimate, rate = discrimination.tpr_at_fpr(members, others, 0.1)
+    assert rate == pytest.approx(2 / 21) and estimate.value == pytest.approx(4 / 5)
+
+
+@pytest.mark.parametrize(("n", "fpr"), [(10, 0.01), (21, 0.01), (40, 0.1)])
+def test_guessing_gets_the_rate_that_is_named(n, fpr):
+    rng = np.random.default_rng(0)
+    found = [
+        discrimination.tpr_at_fpr(rng.normal(size=30), rng.normal(size=n), fpr, repeats=2)
+        for _ in range(1500)
+    ]
+    assert np.mean([e.value for e, _ in found]) == pytest.approx(found[0][1], abs=0.01)
+
+
+def test_a_share_of_all_or_none_is_not_certain():
+    assert stats.open_end(stats.Estimate(1.0, 1.0, 1.0), 8) == stats.proportion(8, 8)
+    assert stats.open_end(stats.Estimate(0.0, 0.0, 0.0), 14).high == pytest.approx(0.232, abs=1e-3)
+    found = stats.Estimate(0.5, 0.2, 0.8)
+    assert stats.open_end(found, 8) is found
+    unknown = stats.Estimate(0.0, float("nan"), float("nan"))
+    assert stats.open_end(unknown, 2) is unknown
 
 
 def test_jackknife_of_a_mean_is_the_standard_error():

@@ -15,6 +15,7 @@ from cmr_bench.types import Score
 
 PREFIX = "memorisation/"
 SHOWS = f"{PREFIX}shows"
+VOID = f"{PREFIX}void"
 STEP = "privacy/memorisation_step"
 
 
@@ -22,7 +23,8 @@ class Memorisation(MetricCallback):
     """Loss gap, attack and copies against the step, and where memorisation begins.
 
     At a checkpoint memorisation shows where the lower 95 % limit of one of the scores `signs` lies above the score's
-    reference, which is what a model that knows nobody gets. It begins at the first step from which it shows at every
+    reference, which is what a model that knows nobody gets, and the score is not void. Each checkpoint asks the same
+    subjects with the same noises, so a chance finding may last: `patience` does not halve its probability. It begins at the first step from which it shows at every
     later checkpoint, if these are `patience` at least. With `stop` training ends as soon as that is so: the weights
     are then a function of this callback, of which the key of the model takes note.
 
@@ -56,8 +58,10 @@ class Memorisation(MetricCallback):
             values |= {f"{name}{end}": value for end, value in parts.items()}
         signs = [score for score in found if score.name in self.signs]
         if signs:
-            self.shown[trainer.global_step] = any(score.low > score.reference for score in signs)
+            sound = [score for score in signs if "void" not in score.extra]
+            self.shown[trainer.global_step] = any(score.low > score.reference for score in sound)
             values["shows"] = float(self.shown[trainer.global_step])
+            values["void"] = float(not sound)
         write(trainer, {f"{PREFIX}{k}": v for k, v in values.items() if math.isfinite(v)})
         self._end(trainer)
         return found
@@ -97,10 +101,16 @@ def memorisation_step(
     The limits are the checkpoint before, where it did not show yet, and the step itself. `stopped` is the step at
     which `stop` ended the training before the `planned` one.
     """
+    rows = list(rows)
     shown = {int(row["step"]): bool(row["value"]) for row in rows if row["name"] == SHOWS}
     if not shown:
         return []
     step, last = begun(shown, patience), max(shown)
+    if any(row["value"] for row in rows if row["name"] == VOID):
+        reason = (
+            "an attack that never sees the model tells these subjects apart: stratify the split"
+        )
+        return [Score(STEP, math.nan, n=len(shown), unit="checkpoints", reason=reason)]
     if step is None:
         reason = f"no memorisation showed by step {last} ({len(shown)} checkpoints)"
         return [Score(STEP, math.nan, n=len(shown), unit="checkpoints", reason=reason)]

@@ -39,7 +39,7 @@ def release(
 
     Grid: images of another size or spacing than the data (`like`) are resampled and cropped around their middle, as
     preparation does; `spacing_mm` is for files that name none, which are otherwise taken to have the data's.
-    Intensities: `range` keeps them, whole numbers moved from the range of their type to [-1, 1]; `percentiles` scales
+    Intensities: `range` keeps them, whole numbers (of PNG and HDF5) moved from the range of their type to [-1, 1]; `percentiles` scales
     each file as preparation scales a volume (`normalise`); `auto` keeps those that lie in [-1, 1] and fill more than
     half of it, all files together, and scales others. Masks: values 0 to 3 are LABELS, unless dataset.json or
     `labels` (name -> value) say otherwise.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,8 +23,11 @@ from cmr_bench.types import LABELS, Images, Masks, Pool, Seeds
 class Control(ABC):
     """A generator made of pools; row i of `sample` is a function of (pools, masks[i], seeds[i]).
 
-    `steps` is every model's number of sampler steps; a control takes none.
+    `steps` is every model's number of sampler steps; a control takes none. `donors` is the pool whose masks it is to
+    be asked for where instruments are tested: what copies patients copies their masks too.
     """
+
+    donors: ClassVar[str] = "val"
 
     def __init__(self, *, pools: Mapping[str, Pool], steps: int | None = None) -> None:
         self.train, self.held_out = pools["train"], pools["val"]
@@ -80,6 +84,8 @@ class Copy(Knowing):
     mean of the training images weighted by how well each explains x_t (Gu et al. 2023, eq. 2); it
     ignores the mask.
     """
+
+    donors = "train"
 
     @property
     def known(self) -> Pool:

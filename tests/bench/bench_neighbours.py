@@ -16,7 +16,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from cmr_bench.metrics.privacy.neighbours import nearest_row
+from cmr_bench.metrics.privacy.neighbours import nearest
 
 
 def peak() -> float:
@@ -50,11 +50,11 @@ def main() -> None:
 
     whole(queries[:100], gallery[:100])  # threads and libraries start once
     before = peak()
-    rows, first = timed(nearest_row, queries, gallery)
+    (_, rows), first = timed(nearest, queries, gallery)
     beyond = peak() - before
     other, second = timed(whole, queries, gallery)
     runs = {"ours": [first], "cdist": [second]}
-    for name, search in args.repeats * (("cdist", whole), ("ours", nearest_row)):
+    for name, search in args.repeats * (("cdist", whole), ("ours", nearest)):
         runs[name].append(timed(search, queries, gallery)[1])
     ours, theirs = (median(runs[name]) for name in ("ours", "cdist"))
     picks = torch.arange(len(queries))[:: max(1, len(queries) // args.check)][: args.check]

@@ -81,6 +81,25 @@ def test_kid_covers_zero_for_equal_distributions_with_subjects():
     assert inside >= 85
 
 
+@pytest.mark.parametrize("alike", [0.0, 0.6])
+def test_kid_is_unbiased_however_many_slices_a_heart_has(alike):
+    """One side of many subjects with one image each, the other of few with many: a perfect generator."""
+
+    def side(rng, subjects, slices):
+        heart = rng.normal(size=(subjects, 4)).repeat(slices, 0)
+        own = rng.normal(size=heart.shape)
+        return torch.as_tensor(alike**0.5 * heart + (1 - alike) ** 0.5 * own), np.arange(subjects).repeat(slices)  # fmt: skip
+
+    found, floor = [], []
+    for run in range(60):
+        rng = np.random.default_rng(run)
+        (fake, f), (test, t), (train, r) = side(rng, 100, 1), side(rng, 14, 9), side(rng, 40, 9)
+        found.append(kid(fake, test, x_subjects=f, y_subjects=t, repeats=2).value)
+        floor.append(kid(train, test, x_subjects=r, y_subjects=t, repeats=2).value)
+    for values in (found, floor):
+        assert abs(np.mean(values)) < 3 * np.std(values) / len(values) ** 0.5
+
+
 def brute_prdc(real, fake, k):
     """The definitions of Naeem et al. (2020), eq. 1 to 4, word by word."""
 
@@ -158,6 +177,10 @@ def test_adherence_reads_only_labelled_structures(judge, test, train):
     }
     whole = {f"fidelity/{n}" for n in ("adherence", "chain_adherence", "adherence_yield")}
     assert names == lv | whole
+    lone = replace(test, name="synthetic", masks=(test.masks == 1).long(), labels=(1,))
+    released = {s.name: s for s in Adherence().scores(judge(lone, model=None))}
+    assert released["fidelity/chain_adherence"].value == 1, "what was not labelled is not invented"
+    assert released["fidelity/adherence_yield"].value == 1
 
 
 def test_adherence_share_is_relative_to_the_ceiling(judge, test):

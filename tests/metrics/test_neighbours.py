@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cmr_bench.metrics.privacy import neighbours as module
-from cmr_bench.metrics.privacy.neighbours import nearest_row, neighbours, other_subject
+from cmr_bench.metrics.privacy.neighbours import nearest, neighbours, other_subject
 
 
 def cloud(n, d, seed, *, offset=0.0, spread=1.0):
@@ -22,7 +22,7 @@ def test_rows_are_those_of_brute_force_in_float64(offset, spread, monkeypatch):
     queries = cloud(150, 256, 0, offset=offset, spread=spread)
     gallery = cloud(300, 256, 1, offset=offset, spread=spread)
     exact = torch.cdist(queries.double(), gallery.double(), compute_mode="donot_use_mm_for_euclid_dist")  # fmt: skip
-    assert (nearest_row(queries, gallery) == exact.argmin(1)).all()
+    assert (nearest(queries, gallery)[1] == exact.argmin(1)).all()
     found = neighbours(queries, gallery, np.arange(300) // 5)
     torch.testing.assert_close(found.first, exact.amin(1), rtol=1e-12, atol=0)
 
@@ -32,12 +32,12 @@ def test_rows_closer_than_float32_can_tell_are_told_apart():
     gallery = torch.full((2, 64), 12.5, dtype=torch.float64)
     gallery[1, 0] -= 1e-7
     gallery = torch.cat([gallery, torch.zeros(5, 64, dtype=torch.float64) - 30])
-    assert nearest_row(torch.zeros(3, 64, dtype=torch.float64), gallery).tolist() == [1, 1, 1]
+    assert nearest(torch.zeros(3, 64, dtype=torch.float64), gallery)[1].tolist() == [1, 1, 1]
 
 
 def test_of_equals_the_first_row_is_taken():
     gallery = cloud(4, 8, 0)[[3, 1, 1, 3, 0]]
-    assert nearest_row(gallery, gallery).tolist() == [0, 1, 1, 0, 4]
+    assert nearest(gallery, gallery)[1].tolist() == [0, 1, 1, 0, 4]
 
 
 def test_one_subject_has_no_other():

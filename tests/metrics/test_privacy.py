@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from cmr_bench.metrics.privacy.attacks import suspicion
 from cmr_bench.metrics.privacy.authenticity import Authenticity
-from cmr_bench.metrics.privacy.copies import Copies, threshold
+from cmr_bench.metrics.privacy.calibration import share_below, threshold
+from cmr_bench.metrics.privacy.copies import Copies, _expected
 from cmr_bench.metrics.privacy.fcre import FCRE, band_energy, features
-from cmr_bench.metrics.privacy.membership import Membership, suspicion
-from cmr_bench.metrics.privacy.neighbours import nearest_row, neighbours, other_subject
+from cmr_bench.metrics.privacy.membership import Membership
+from cmr_bench.metrics.privacy.neighbours import nearest, neighbours, other_subject
 
 
 def named(metric, evidence):
@@ -36,7 +38,7 @@ def test_neighbours_by_brute_force():
     assert (found.row.numpy() == d.argmin(1)).all()
     others = np.where(subjects[None] == owner[:, None], np.inf, d).min(1)
     assert np.allclose(found.second, others)
-    assert (nearest_row(queries, gallery).numpy() == d.argmin(1)).all()
+    assert (nearest(queries, gallery)[1].numpy() == d.argmin(1)).all()
     own = np.linalg.norm(gallery[:, None].double() - gallery[None].double(), axis=-1)
     own[subjects[:, None] == subjects[None]] = np.inf
     assert np.allclose(other_subject(gallery, subjects), own.min(1))
@@ -62,7 +64,7 @@ def test_unseen_subjects_are_called_copies_at_the_stated_rate(judge, new_cohort)
         fresh = new_cohort("fresh", 20, seed=100 + run)
         evidence = judge(fresh, pools=pools)
         score = named(Copies(fpr=fpr, spaces=["pixels"]), evidence)["privacy/copy_rate"]
-        assert score.extra["reference_low"] <= score.reference <= fpr
+        assert score.low <= score.value <= score.high and score.reference <= fpr
         flagged.append(score.value)
     assert 0.04 < np.mean(flagged) < 0.18
 
@@ -83,6 +85,44 @@ def test_threshold_is_conformal():
     assert np.mean(rng.normal(size=2000) < limits) <= 0.06
 
 
+@pytest.mark.parametrize(("people", "alike"), [(21, 0.0), (21, 0.5), (60, 0.3)])
+def test_the_share_of_findings_knows_that_its_threshold_is_uncertain(people, alike):
+    """Images of nobody: the interval may leave the promised rate out in few cohorts, however alike slices are."""
+    accused = 0
+    for run in range(150):
+        rng = np.random.default_rng(run)
+        who = np.arange(people).repeat(18)
+        held_out = np.sqrt(alike) * rng.normal(size=people)[who]
+        held_out += np.sqrt(1 - alike) * rng.normal(size=len(who))
+        values = rng.normal(size=400)
+        found = share_below(values, np.arange(400), held_out, who, 0.05, repeats=300, seed=run)
+        accused += found.low > threshold(held_out, 0.05)[1]
+    assert accused <= 0.06 * 150
+
+
+def test_the_share_of_findings_is_the_exact_one_where_the_threshold_is_sure():
+    held_out, values = np.linspace(0, 1, 100_000), np.r_[np.zeros(30), np.ones(70)]
+    found = share_below(values, np.arange(100), held_out, np.arange(100_000), 0.05, repeats=200)
+    assert found.value == 0.3
+    assert found[1:] == pytest.approx((0.212, 0.400), abs=0.01)  # Clopper-Pearson
+    none = share_below(np.ones(8), np.arange(8), held_out, np.arange(100_000), 0.05, repeats=20)
+    assert (none.value, none.low) == (0, 0) and none.high == pytest.approx(0.369, abs=1e-3)
+
+
+def test_the_share_of_subjects_to_expect_is_that_of_images_of_nobody():
+    """Every training subject is as likely as any other to be nearest; the held-out subjects that tell are few."""
+    rng, subjects, rate, images = np.random.default_rng(0), 49, 0.05, 920
+    hits = rng.random((400, images)) < rate
+    truth = np.mean([len(set(rng.integers(subjects, size=int(h.sum())))) / subjects for h in hits])
+    found = []
+    for _ in range(50):
+        people = np.arange(21).repeat(18)
+        favourite = rng.integers(subjects, size=21)[people]
+        owners = np.where(rng.random(len(people)) < 0.5, favourite, rng.integers(subjects, size=len(people)))  # fmt: skip
+        found.append(_expected(owners, people, subjects, rate, images))
+    assert np.mean(found) == pytest.approx(truth, abs=0.03)
+
+
 def test_loss_attack_on_a_model_that_remembers(judge):
     found = named(Membership(), judge())
     auc, tpr = found["privacy/mia_auc"], found["privacy/mia_tpr_at_fpr"]
@@ -90,7 +130,8 @@ def test_loss_attack_on_a_model_that_remembers(judge):
     assert 0.5 < auc.low < 1
     assert auc.n == 20
     assert tpr.value == 1.0
-    assert tpr.extra["fpr"] == pytest.approx(1 / 8)
+    assert tpr.extra["fpr"] == pytest.approx(1 / 9)
+    assert tpr.low < 0.8, "twelve of twelve members are not all members"
 
 
 def test_loss_attack_on_a_model_that_knows_nobody(judge, memory, new_cohort):

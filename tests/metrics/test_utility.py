@@ -26,6 +26,12 @@ def test_names_of_every_arm_and_domain(judge, test):
     assert {"utility/external_dice_ratio", "utility/both_dice_gap"} <= set(found)
 
 
+def test_an_arm_is_not_judged_on_structures_that_its_images_do_not_label(judge, test, train):
+    lone = replace(train, name="synthetic", labels=(1,))
+    found = named(judge(lone))
+    assert "utility/dice_lv" in found and "utility/dice_rv" not in found
+
+
 def test_unlabelled_structures_are_not_background(judge, test):
     """A prediction of the RV where the data set draws none costs nothing."""
     drawn = test.masks.where(test.masks == 1, 0)

@@ -16,6 +16,7 @@ from cmr_bench.types import LABELS, Masks, Score
 
 CEILING = "same segmenter on real test images"
 SLICES = "same segmenter on real test images, slice by slice"
+JUDGED = ("train", "matched", "test", "synthetic")
 
 
 class Adherence(Metric):
@@ -24,7 +25,7 @@ class Adherence(Metric):
     Judged per volume on `matched`; the ceiling is the same segmenter on the real test images, whose
     masks they are, and `share_of_ceiling` is their ratio with a paired interval. A share above 1 is
     possible: synthetic images can be easier to segment than real ones. Rules for absent structures
-    are those of `volumes`. One judge a seed and architecture (`segmenter.others`), averaged; where
+    are those of `volumes`; structures that one of the pools does not label are left out. One judge a seed and architecture (`segmenter.others`), averaged; where
     there are several, `judge_lowest` and `judge_highest` are the shares that single ones give.
 
     Images made elsewhere were not drawn for the masks of test: of them the chain alone is judged.
@@ -58,11 +59,11 @@ class Adherence(Metric):
         return reason
 
     def compute(self, evidence: Evidence) -> list[Score]:
-        trained = evidence.pools["train"].labels
-        labels = [k for k in evidence.pools["test"].labels if k in trained]
+        known = ({*pool.labels} for name in JUDGED if (pool := evidence.pools.get(name)))
+        labels = sorted(set.intersection(*known))
         pairs = {
             name: each_pair(evidence.pools[name], self._drawn(evidence, name), labels)
-            for name in ("matched", "test", "synthetic")
+            for name in JUDGED[1:]
             if len(evidence.pools.get(name, ()))
         }
         if "matched" in pairs:

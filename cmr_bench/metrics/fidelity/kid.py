@@ -28,10 +28,11 @@ def kid(
 ) -> Estimate:
     """Unbiased squared MMD with k(a, b) = (a.b / d + 1)^3 of features (N, d) and (M, d).
 
-    MMD^2 = mean k(x, x') + mean k(y, y') - 2 mean k(x, y) over all pairs of different rows (Gretton
-    et al. 2012, eq. 3): no subsets, so no choice of their size. 0 for equal distributions, may be
-    negative. The interval resamples the subjects of both sides; pairs of two copies of one subject
-    are left out, since they would count an image as its own neighbour.
+    MMD^2 = mean k(x, x') + mean k(y, y') - 2 mean k(x, y) (Gretton et al. 2012, eq. 3), within a side
+    over all pairs of rows of different subjects: slices of one heart are alike, and would set a side
+    of many hearts apart from one of few. No subsets, so no choice of their size. 0 for equal
+    distributions, may be negative. The interval resamples the subjects of both sides. A side of one
+    subject has no such pairs; all its pairs of different rows take their place.
     """
     kxx, nxx = _sums(x, x, x_subjects, x_subjects)
     kyy, nyy = _sums(y, y, y_subjects, y_subjects)
@@ -39,8 +40,13 @@ def kid(
     s, t = kxy.shape
 
     def statistic(w: Array, v: Array) -> Array:
-        within = _within(w, kxx) / _within(w, nxx) + _within(v, kyy) / _within(v, nyy)
-        return within - 2 * ((w @ kxy) * v).sum(1) / ((w @ nxy) * v).sum(1)
+        with np.errstate(invalid="ignore"):  # a sample of one subject many times has no pairs
+            means = (
+                ((a @ k) * b).sum(1) / ((a @ n) * b).sum(1)
+                for a, b, k, n in ((w, w, kxx, nxx), (v, v, kyy, nyy), (w, v, kxy, nxy))
+            )
+            xx, yy, xy = means
+        return xx + yy - 2 * xy
 
     value = statistic(np.ones((1, s)), np.ones((1, t)))[0]
     samples = statistic(
@@ -50,15 +56,10 @@ def kid(
     return expanded_percentile(value, samples, min(s, t))
 
 
-def _within(w: Array, sums: Array) -> Array:
-    own = np.diag(sums)
-    return ((w @ (sums - np.diag(own))) * w).sum(1) + w @ own
-
-
 def _sums(
     x: Tensor, y: Tensor, x_subjects: ArrayLike | None, y_subjects: ArrayLike | None
 ) -> tuple[Array, Array]:
-    """(subjects of x, of y) kernel sums and pair counts, without a row's pair with itself."""
+    """(subjects of x, of y) kernel sums and pair counts; within one set without pairs of one subject, see `kid`."""
     gx, gy = _groups(x_subjects, len(x)), _groups(y_subjects, len(y))
     x64, y64, d = x.double(), y.double(), x.shape[1]
     sums = torch.zeros(int(gx.max()) + 1, int(gy.max()) + 1, dtype=torch.float64)
@@ -67,7 +68,9 @@ def _sums(
         columns = torch.zeros(len(rows), sums.shape[1], dtype=torch.float64)
         sums.index_add_(0, gx[rows], columns.index_add_(1, gy, kernel))
     counts = torch.outer(gx.bincount(), gy.bincount()).double()
-    if x is y:
+    if x is y and len(sums) > 1:
+        sums.fill_diagonal_(0), counts.fill_diagonal_(0)
+    elif x is y:
         own = torch.zeros(len(sums), dtype=torch.float64)
         sums -= own.index_add(0, gx, (x64.square().sum(1) / d + 1) ** 3).diag()
         counts -= gx.bincount().double().diag()

@@ -57,6 +57,7 @@ class MaskAnatomy(Metric):
     axis = "fidelity"
     names = (SUMMARY, EJECTION)
     pools = ("train", "test", "synthetic")
+    needs = ("masks",)
     higher_is_better = False
     blind_to = (
         "heldout", "vendor", "blurred", "painter", "mean", "noise",

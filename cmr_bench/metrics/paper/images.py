@@ -12,6 +12,7 @@ from torchmetrics.functional.image import (
 
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.metrics.fidelity.agreement import NOTE
 from cmr_bench.metrics.fidelity.frechet import FID, frechet_distance
 from cmr_bench.metrics.fidelity.lpips import LPIPS
 from cmr_bench.stats import Array, Estimate, reweighted, row_mean
@@ -22,7 +23,6 @@ BETAS = (0.0448, 0.2856, 0.3001, 0.2363)
 """The first four of five weights, which sum to 0.8668 and not to 1: every value is raised."""
 LEAST = 11 * (len(BETAS) - 1) ** 2
 """Pixels of a side that torchmetrics asks for with so many scales."""
-NOTE = "agreement with the image that owned the mask; a high value can mean memorisation"
 
 
 def unit(images: Images) -> Tensor:

@@ -115,10 +115,10 @@ def judged(
             extra={"fpr": rate, **sizes},
         ),
     ]
-    if LOW_FPR * len(others) < 1 - 1e-9:
+    if LOW_FPR * (len(others) + 1) < 1 - 1e-9:
         reason = (
             f"{len(others)} held-out subjects support no false-positive rate below "
-            f"{1 / len(others):.2g}; {LOW_FPR:g} needs {1 / LOW_FPR:.0f}"
+            f"{1 / (len(others) + 1):.2g}; {LOW_FPR:g} needs {1 / LOW_FPR - 1:.0f}"
         )
         return [*scores, Score(names[2], float("nan"), reason=reason)]
     caught, rate = tpr_at_fpr(members, others, LOW_FPR, seed=seed)

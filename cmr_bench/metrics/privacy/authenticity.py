@@ -11,7 +11,7 @@ from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.spaces import each_space
 from cmr_bench.metrics.privacy.copies import too_few
 from cmr_bench.metrics.privacy.neighbours import nearest, other_subject
-from cmr_bench.stats import row_mean
+from cmr_bench.stats import open_end, row_mean
 from cmr_bench.types import Score
 
 
@@ -55,10 +55,11 @@ class Authenticity(Metric):
             for names in (("synthetic",), evidence.held_out)
         )
         usual = row_mean(real, evidence.subjects(*evidence.held_out), seed=evidence.seed)
+        subjects = evidence.subjects("synthetic")
         return [
             score(
                 self.names[0],
-                row_mean(found, evidence.subjects("synthetic"), seed=evidence.seed),
+                open_end(row_mean(found, subjects, seed=evidence.seed), len(set(subjects))),
                 n=len(found),
                 unit="images",
                 better="higher",

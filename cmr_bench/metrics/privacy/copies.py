@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.spaces import each_space
+from cmr_bench.metrics.privacy.calibration import fewest, share_below, threshold
 from cmr_bench.metrics.privacy.neighbours import Neighbours, closest, groups, neighbours
 from cmr_bench.stats import FEWEST, proportion, row_mean
 from cmr_bench.types import Images, Score
@@ -22,18 +22,6 @@ from cmr_bench.types import Images, Score
 Array = NDArray[np.float64]
 Search = Callable[..., tuple[Neighbours, Array]]
 """Pool names -> neighbours of their rows, one after the other, among the training rows, and how near a copy each is."""
-
-
-def threshold(held_out: ArrayLike, fpr: float) -> tuple[float, float]:
-    """(t, rate): a value below t is a copy; a new held-out image is so called at most at rate.
-
-    t is the k-th smallest of n held-out values, k = fpr (n + 1) rounded down (conformal p-value). n
-    images support no rate below 1 / (n + 1); a lower one is raised to it, and the rate is handed
-    back.
-    """
-    values = np.sort(np.asarray(held_out, dtype=np.float64))
-    k = max(1, int(fpr * (len(values) + 1) + 1e-9))
-    return float(values[k - 1]), k / (len(values) + 1)
 
 
 def too_few(evidence: Evidence, fpr: float | None = None) -> str:
@@ -49,11 +37,6 @@ def too_few(evidence: Evidence, fpr: float | None = None) -> str:
             f"there are {len(people)}"
         )
     return ""
-
-
-def fewest(fpr: float) -> int:
-    """How many held-out values support a false-positive rate: below 1 / (n + 1) there is none."""
-    return math.ceil(1 / fpr - 1e-9) - 1
 
 
 def crops(images: Images, shift: int) -> Iterator[Tensor]:
@@ -74,8 +57,8 @@ class Copies(Metric):
 
     `copy_rate` counts places (see `places`; 0 is the training image itself) below a threshold that
     real held-out subjects (val, test) pass at the stated false-positive rate `fpr`, which is thus
-    the rate to expect of images that copy nobody; few held-out subjects leave that rate uncertain,
-    see its own interval, reference_low to reference_high. `nn_ratio` is the mean of the usual ratio
+    the rate to expect of images that copy nobody; that few held-out subjects leave the threshold
+    uncertain is in the interval. `nn_ratio` is the mean of the usual ratio
     d1 / d2 of the two distances, which noise on a copy brings near 1. `copied_subjects` is the
     share of training subjects with at least one near-copy, beside the share to expect from false
     positives alone. In pixel space
@@ -146,14 +129,13 @@ def judged(
     (found, near), (real, real_near) = search("synthetic"), search(*evidence.held_out)
     limit, rate = threshold(real_near, fpr)
     copied, ratio = near < limit, ratios(found)
-    people = evidence.subjects(*evidence.held_out)
-    false = row_mean(real_near < limit, people, seed=evidence.seed)
+    people, own = evidence.subjects(*evidence.held_out), evidence.subjects("synthetic")
     owners = group[found.row].numpy()
     hit, all_owners = len(np.unique(owners[copied])), int(group.max()) + 1
     scores = [
         score(
             names[0],
-            proportion(int(copied.sum()), len(copied)),
+            share_below(near, own, real_near, people, fpr, seed=evidence.seed),
             n=len(copied),
             unit=unit,
             better="lower",
@@ -163,13 +145,11 @@ def judged(
                 "threshold": limit,
                 "held_out_images": len(real_near),
                 "held_out_subjects": len(set(people)),
-                "reference_low": false.low,
-                "reference_high": false.high,
             },
         ),
         score(
             names[1],
-            row_mean(ratio, evidence.subjects("synthetic"), seed=evidence.seed),
+            row_mean(ratio, own, seed=evidence.seed),
             n=len(ratio),
             unit=unit,
             better="higher",
@@ -182,7 +162,7 @@ def judged(
             proportion(hit, all_owners),
             n=all_owners,
             better="lower",
-            reference=_expected(group[real.row].numpy(), all_owners, rate, len(ratio)),
+            reference=_expected(group[real.row].numpy(), people, all_owners, rate, len(ratio)),
             reference_name="expected from false positives",
             extra={
                 "in_words": f"{hit} of {all_owners} training subjects have at least one synthetic near-copy"
@@ -221,11 +201,18 @@ def ratios(found: Neighbours) -> Array:
     return np.divide(first, second, out=np.ones_like(first), where=second > 0)
 
 
-def _expected(owners: NDArray[np.intp], subjects: int, rate: float, images: int) -> float:
+def _expected(
+    owners: NDArray[np.intp], people: ArrayLike, subjects: int, rate: float, images: int
+) -> float:
     """Share of training subjects that false positives alone would flag among so many images.
 
-    Held-out images fall to training subjects (`owners`) with frequencies q; a subject stays
-    unflagged with probability (1 - rate q)^images.
+    An image of nobody falls to a training subject with probability q, and the subject stays
+    unflagged with probability (1 - rate q)^images. q: each held-out subject (`people`) has one vote,
+    shared among the `owners` that its images fall to, and each training subject one before any is
+    counted (Laplace), since few votes would make q, and so the share, too uneven.
     """
-    q = np.bincount(owners, minlength=subjects) / len(owners)
+    votes = pd.DataFrame({"owner": owners, "who": np.asarray(people)})
+    each = 1 / votes.groupby("who")["owner"].transform("size").to_numpy()
+    cast = np.bincount(owners, each, minlength=subjects)
+    q = (cast + 1) / (cast.sum() + subjects)
     return float((1 - (1 - rate * q) ** images).mean())

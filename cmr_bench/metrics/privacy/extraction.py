@@ -13,9 +13,9 @@ from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.privacy.attacks import marked
 from cmr_bench.metrics.privacy.blind import void
-from cmr_bench.metrics.privacy.copies import fewest, threshold
+from cmr_bench.metrics.privacy.calibration import fewest, share_below, threshold
 from cmr_bench.metrics.privacy.members import sides
-from cmr_bench.stats import Array, proportion
+from cmr_bench.stats import Array
 from cmr_bench.types import Masks, Pool, Score
 
 
@@ -52,6 +52,7 @@ def look_alikes(mask: Masks, subject: str, pools: list[Pool], count: int) -> Ten
 class Extraction(Metric):
     """Black box: `repeats` samples for the mask of each of some training and held-out subjects.
 
+    Of images released without their model the samples are those whose masks disagree least with the subject's.
     A training subject is extracted where its samples gather nearer to its image than to its
     look-alikes, by a ratio that held-out subjects undercut at the false-positive rate `fpr`; too few
     of them give a line and no rate. Masks of held-out subjects are the control: what a mask alone
@@ -61,7 +62,6 @@ class Extraction(Metric):
     axis = "privacy"
     names = ("privacy/extraction_auc", "privacy/extraction_rate")
     pools = ("train", "test")
-    needs = ("sample",)
     higher_is_better = False
     catches = ("copy",)
     spares = ("painter", "heldout")
@@ -74,6 +74,12 @@ class Extraction(Metric):
         self.repeats = repeats
         self.alike = alike
         self.fpr = fpr
+
+    def skip(self, evidence: Evidence) -> str | None:
+        """Where there is neither a model to ask nor released images with masks."""
+        if evidence.model is None and "synthetic" in evidence.pools:
+            return evidence.lacks((*self.pools, "synthetic"), ("masks",))
+        return evidence.lacks(self.pools, ("sample",))
 
     def compute(self, evidence: Evidence) -> list[Score]:
         found = sides(evidence)
@@ -90,11 +96,11 @@ class Extraction(Metric):
                 reference_name="guessing",
                 extra={"members": len(members), "others": len(others)},
             ),
-            self._rate(members, others),
+            self._rate(members, others, evidence.seed),
         ]
         return marked(scores, void(evidence))
 
-    def _rate(self, members: Array, others: Array) -> Score:
+    def _rate(self, members: Array, others: Array, seed: int) -> Score:
         if len(others) < fewest(self.fpr):
             reason = (
                 f"a false-positive rate of {self.fpr:g} needs {fewest(self.fpr)} held-out subjects "
@@ -104,7 +110,9 @@ class Extraction(Metric):
         limit, rate = threshold(others, self.fpr)
         return score(
             self.names[1],
-            proportion(int((members < limit).sum()), len(members)),
+            share_below(
+                members, range(len(members)), others, range(len(others)), self.fpr, seed=seed
+            ),
             n=len(members),
             better="lower",
             reference=rate,
@@ -125,6 +133,13 @@ class Extraction(Metric):
             share = len(set(pool.subjects)) / held_out if pool is not pools[0] else 1.0
             rows = chosen(pool, max(1, round(self.subjects * share)))
             alike = [look_alikes(pool.masks[r], pool.subjects[r], pools, self.alike) for r in rows]
-            samples = evidence.sampled(pool.name, tuple(int(r) for r in rows), self.repeats)
+            samples = self._samples(evidence, pool, rows)
             parts.append(gathering(samples, pool.images[rows, 0], torch.stack(alike)))
         return parts[0], np.concatenate(parts[1:])
+
+    def _samples(self, evidence: Evidence, pool: Pool, rows: NDArray[np.intp]) -> Tensor:
+        """(len(rows), repeats, H, W) images for the masks of these rows, asked of the model or found among those released."""
+        if evidence.model is not None:
+            return evidence.sampled(pool.name, tuple(int(r) for r in rows), self.repeats)
+        released = [evidence.pools["synthetic"]]
+        return torch.stack([look_alikes(pool.masks[r], "", released, self.repeats) for r in rows])

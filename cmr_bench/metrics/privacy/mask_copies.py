@@ -91,9 +91,10 @@ def nearest_masks(
 
 
 class MaskCopies(Metric):
-    """Patient-aware ratio d1 / d2 of each synthetic mask to the training masks, as `Copies` asks it of images.
+    """Patient-aware ratio d1 / d2 of each synthetic mask to the training masks, calibrated as `Copies` is.
 
-    d is the average symmetric distance of contours in mm, and in `*_dice` 1 - Dice, both averaged
+    There is no noise on a mask that could hide a copy in the ratio, and no vector between two masks to have a place
+    on. Structures that train or the synthetic masks do not label are left out. d is the average symmetric distance of contours in mm, and in `*_dice` 1 - Dice, both averaged
     over structures: neither lets the background, most of the pixels, say that all masks are alike.
     Masks that a source deforms or learns are patients' anatomy as much as images are. Row i of the
     table `mask_copies` of the cell is row i of the synthetic set.
@@ -102,7 +103,9 @@ class MaskCopies(Metric):
     axis = "privacy"
     names = ("privacy/mask_copy_rate", "privacy/mask_nn_ratio", "privacy/copied_masks")
     pools = ("train", "test", "synthetic")
+    needs = ("masks",)
     higher_is_better = False
+    catches = ("copy",)
     spares = ("heldout",)
 
     def __init__(self, fpr: float = 0.05, by: Sequence[str] = ("contour", "dice")) -> None:
@@ -124,11 +127,12 @@ class MaskCopies(Metric):
 
     def _search(self, by: str, evidence: Evidence) -> Search:
         train, (top, left, bottom, right) = evidence.pools["train"], _box(evidence)
+        labels = [k for k in train.labels if k in evidence.pools["synthetic"].labels]
         absent = train.spacing_mm * float(np.linalg.norm(train.masks.shape[-2:]))
         ways: dict[str, tuple[Callable[[Masks], Tensor], Distance]] = {
-            "dice": (partial(structures, labels=train.labels), dice_distance),
+            "dice": (partial(structures, labels=labels), dice_distance),
             "contour": (
-                partial(contours, labels=train.labels, spacing_mm=train.spacing_mm),
+                partial(contours, labels=labels, spacing_mm=train.spacing_mm),
                 partial(contour_distance, absent=absent),
             ),
         }

@@ -10,8 +10,6 @@ from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.privacy.attacks import Attack, named, suspicion
 from cmr_bench.stats import Array
 
-__all__ = ["Membership", "suspicion"]
-
 
 class Membership(Attack):
     """Loss attack: a member's loss is low.

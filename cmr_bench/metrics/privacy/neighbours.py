@@ -82,11 +82,6 @@ def other_subject(gallery: Tensor, subjects: ArrayLike) -> Tensor:
     return torch.cat(parts)
 
 
-def nearest_row(queries: Tensor, gallery: Tensor) -> Tensor:
-    """(N,) row of the nearest gallery image, the first of equals."""
-    return nearest(queries, gallery)[1]
-
-
 def nearest(queries: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
     """(distance in float64 (N,), row) of the nearest gallery image, the first of equals."""
     parts = [_nearest(q, gallery, *more) for q, *more in _blocks(queries, gallery)]

@@ -59,8 +59,8 @@ class Segmentation(Metric):
     of the paired t test and Holm's p over all comparisons of both domains of the cell). Intervals
     and p cover the choice of test subjects alone, neither the seeds of the fits nor other cells.
     `worth` is the number of real patients that do as much (`worth.py`), where arms of few real
-    subjects make a learning curve. On the external domain only structures count that both the
-    training and the test data label. All volumes and their breakdown by vendor, pathology and level
+    subjects make a learning curve. Only structures count that the training data, the synthetic
+    and those of the domain label. All volumes and their breakdown by vendor, pathology and level
     are tables of the cell.
     """
 
@@ -92,7 +92,8 @@ class Segmentation(Metric):
 
     def _judged(self, evidence: Evidence, domain: str) -> Iterator[Judged]:
         pool, train = evidence.pools[domain], evidence.pools["train"]
-        labels = [k for k in pool.labels if k in train.labels]
+        learnt = {*train.labels} & {*evidence.pools["synthetic"].labels}
+        labels = [k for k in pool.labels if k in learnt]
         for arm in (arm for arm in self.arms if not arm.lacks(train)):
             seeds = self.seeds[: arm.fits]
             drawn = [evidence.segmented(arm, domain, seed) for seed in seeds]
