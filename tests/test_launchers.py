@@ -99,6 +99,17 @@ def test_a_job_is_named_by_what_is_made_and_not_by_where(tmp_path: Path) -> None
     assert key() == key(threads=2, logger={"mode": "online"}, checkpoint_minutes=1.0)
     assert len({key(), key(seed=1), key(data={"size": 4})}) == 3
 
+    def read(root: str) -> dict[str, Any]:
+        return {"root": root, "reader": {"_target_": "types.SimpleNamespace", "root": root}}
+
+    assert key(external=read("/here")) == key(external=read("/here/"))
+    trainer, synthesis = {"devices": 1, "precision": 32}, {"count": 9, "batch": 2}
+    same = key(trainer=trainer, synthesis=synthesis)
+    assert same == key(trainer=trainer | {"devices": 2, "num_nodes": 2}, synthesis=synthesis)
+    assert same == key(trainer=trainer, synthesis=synthesis | {"batch": 3})
+    assert same != key(trainer=trainer | {"precision": 16}, synthesis=synthesis)
+    assert same != key(trainer=trainer, synthesis=synthesis | {"count": 8})
+
 
 def test_the_flag_is_raised_by_a_signal_and_ends_the_work_between_two_pieces() -> None:
     code = """

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cmr_bench.config import plain, resolved, stopping
-from cmr_bench.preparation import FORMAT, source_files
+from cmr_bench.preparation import FORMAT, source_files, without
 from cmr_bench.store import Job, Store, key_of
 
 COUNT = range(1, sys.maxsize)
@@ -42,6 +42,15 @@ CHOICES = ("model", "data", "mask", "metric", "protocol")
 WHERE = frozenset("store logger sweep tags threads callbacks checkpoint_minutes dry_run".split())
 """Keys that say where and how a cell is made, not what it is."""
 
+SPARE = {
+    "data": ("root",),
+    "external": ("root",),
+    "model": ("synthetic",),
+    "trainer": ("devices", "num_nodes"),
+    "synthesis": ("batch",),
+}
+"""Keys of the other parts that say so too: files are known by name, size and date, and devices share a batch."""
+
 FAILED: list[str] = []
 """The names of what failed in this process: the verb ends non-zero and says them."""
 
@@ -63,7 +72,11 @@ def job_of(config: Any, choices: Mapping[str, str]) -> Job:
     Raises:
         ValueError: if a value is missing or a reference leads nowhere.
     """
-    what = {key: part for key, part in resolved(config).items() if key not in WHERE}
+    what = {
+        key: without(part, *SPARE.get(key, ()))
+        for key, part in resolved(config).items()
+        if key not in WHERE
+    }
     read = ["model"] if "synthetic" in (config.get("model") or {}) else []
     files = {
         name: [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in source_files(config[name])]
