@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 
 from cmr_bench.config import conf_path
 from cmr_bench.interruption import EXIT_CODE, Flag, Stopped
-from cmr_bench.launchers import local, slurm
-from cmr_bench.launchers.jobs import FAILED, choices_of, job_of
+from cmr_bench.launchers import local, slurm, worker
+from cmr_bench.launchers.jobs import FAILED, choices_of, job_of, record
 from cmr_bench.launchers.local import Local, slots_of
 from cmr_bench.store import Job, Store
 
@@ -109,6 +109,24 @@ def test_a_job_is_named_by_what_is_made_and_not_by_where(tmp_path: Path) -> None
     assert same == key(trainer=trainer, synthesis=synthesis | {"batch": 3})
     assert same != key(trainer=trainer | {"precision": 16}, synthesis=synthesis)
     assert same != key(trainer=trainer, synthesis=synthesis | {"count": 8})
+
+
+def test_a_job_finds_its_data_and_its_store_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    data = {"root": "data", "reader": {"root": "${..root}"}}
+    config = OmegaConf.create({"store": {"root": "runs"}, "data": data, "external": None})
+    job = Store("runs").job("fm", "key")
+    record(job, config, CHOICES, [])
+    seen: list[Any] = []
+    monkeypatch.setattr("cmr_bench.cells.run_cell", lambda config, *_: seen.append(config))
+    monkeypatch.chdir(tmp_path)
+    assert worker.work(job) == 0
+    root = str(tmp_path / "here" / "data")
+    assert seen[0].data == {"root": root, "reader": {"root": root}}
+    assert seen[0].store.root == str(tmp_path / "here" / "runs")
 
 
 def test_the_flag_is_raised_by_a_signal_and_ends_the_work_between_two_pieces() -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from cmr_bench.config import plain, resolved, stopping
 from cmr_bench.preparation import FORMAT, source_files, without
@@ -51,6 +54,9 @@ SPARE = {
 }
 """Keys of the other parts that say so too: files are known by name, size and date, and devices share a batch."""
 
+PLACES = ("data.root", "external.root", "model.synthetic")
+"""Paths as they were typed: relative to where."""
+
 FAILED: list[str] = []
 """The names of what failed in this process: the verb ends non-zero and says them."""
 
@@ -88,6 +94,11 @@ def job_of(config: Any, choices: Mapping[str, str]) -> Job:
     return Store(config.store.root).job(choices["model"], key_of(inputs))
 
 
-def record(job: Job, config: Any, choices: Mapping[str, str], overrides: Sequence[str]) -> None:
-    """Keep all that a process needs to work on the job; the overrides of the sweep are its name."""
+def record(
+    job: Job, config: DictConfig, choices: Mapping[str, str], overrides: Sequence[str]
+) -> None:
+    """Keep all that a process anywhere needs to work on the job; the overrides of the sweep are its name."""
+    for key in PLACES:
+        if typed := OmegaConf.select(config, key):
+            OmegaConf.update(config, key, str(Path(typed).expanduser().absolute()))
     job.write(plain(config), choices, " ".join(overrides) or choices["model"])

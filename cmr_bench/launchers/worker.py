@@ -52,7 +52,8 @@ def run(job: Job) -> None:
 
     from cmr_bench.cells import run_cell
 
-    run_cell(OmegaConf.create(job.config), job.choices, job.belongs_to)
+    config = OmegaConf.create(job.config | {"store": {"root": str(job.folder.parents[1])}})
+    run_cell(config, job.choices, job.belongs_to)
 
 
 def main() -> int:
