@@ -22,7 +22,9 @@ def task(config: Any) -> None:
     out = Path(config.out) if config.out else root / "report"
     print(report(root, out, every_cell=True))
     print(out / "index.html")
-    states = [cell.status.state for cell in Store(root).cells()]
+    store = Store(root)
+    jobs = [job.status for job in store.waiting()]
+    states = [status.state for status in (*jobs, *(cell.status for cell in store.cells()))]
     if config.all_done and (not states or set(states) != {"done"}):
         sys.exit(f"cmr_bench: {states.count('done')} of {len(states)} cells are done")
 

@@ -29,7 +29,7 @@ def report(
     unless given. With `every_cell` the text begins with a line for each cell.
     """
     folder = Path(out) if out is not None else Path(root) / "report"
-    found = entries(root)
+    found = entries(root, waiting=True)
     table = compare([entry for entry in found if entry.status.state == "done"])
     models = triangles(table)
     for name, frame in (("table.csv", table), ("scores.csv", score_frame(found))):

@@ -57,9 +57,15 @@ class Entry:
         return self.model.startswith("control")
 
 
-def entries(root: str | os.PathLike[str]) -> list[Entry]:
-    """All cells of a store with their groups; models by name, controls last, seeds in order."""
-    found = [_entry(cell) for cell in Store(root).cells()]
+def entries(root: str | os.PathLike[str], *, waiting: bool = False) -> list[Entry]:
+    """All cells of a store with their groups; models by name, controls last, seeds in order.
+
+    With `waiting` also the jobs that are no cell yet, each as one that lies in the job's folder.
+    """
+    store = Store(root)
+    jobs = store.waiting() if waiting else []
+    found = [_entry(Cell(job.folder), job.about, job.status) for job in jobs]
+    found += [_entry(cell, cell.about, cell.status) for cell in store.cells()]
     names = _group_names(found)
     named = [
         Entry(e.cell, e.about, e.environment, e.status, e.scores, e.settings, name)
@@ -68,12 +74,11 @@ def entries(root: str | os.PathLike[str]) -> list[Entry]:
     return sorted(named, key=lambda e: (e.is_control, e.group, e.seed, e.cell.folder.name))
 
 
-def _entry(cell: Cell) -> Entry:
-    about = cell.about
+def _entry(cell: Cell, about: Mapping[str, Any], status: Status) -> Entry:
     config = dict(_flat(_config(cell)))
     settings = {word: about.get(word) for word in CHOICES} | config if config else {}
     scores = struck(cell.scores(), read_json(cell.folder / "instruments.json"))
-    return Entry(cell, about, cell.environment, cell.status, scores, settings)
+    return Entry(cell, about, cell.environment, status, scores, settings)
 
 
 def _config(cell: Cell) -> dict[str, Any]:

@@ -59,6 +59,11 @@ class Store:
     def job(self, model: str, key: str) -> Job:
         return Job(self.root / "jobs" / f"{model.replace('/', '-')}-{key}")
 
+    def waiting(self) -> list[Job]:
+        """Jobs whose cell is not known yet: not started, at their data, or failed over them."""
+        folders = (path.parent for path in sorted((self.root / "jobs").glob("*/job.json")))
+        return [job for job in map(Job, folders) if job.cell is None]
+
     def cells(self) -> list[Cell]:
         """All cells, in the order of their names; an absent store has none."""
         folder = self.root / "cells"

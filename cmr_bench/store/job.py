@@ -28,7 +28,8 @@ class Job:
         """Keep what is needed to start it; `name` is what a person calls it."""
         with atomic(self.folder / "config.yaml") as temporary:
             temporary.write_text(yaml.safe_dump(dict(config), sort_keys=False))
-        write_json(self.folder / "job.json", {"choices": dict(choices), "name": name})
+        about = {key: config.get(key) for key in ("seed", "sweep")}
+        write_json(self.folder / "job.json", {"choices": dict(choices), "name": name, **about})
         (self.folder / "failed.json").unlink(missing_ok=True)
 
     @property
@@ -46,6 +47,12 @@ class Job:
     @property
     def choices(self) -> dict[str, str]:
         return dict(read_json(self.folder / "job.json").get("choices", {}))
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What is known of its cell beforehand: choices, seed, sweep."""
+        written = read_json(self.folder / "job.json")
+        return self.choices | {key: written.get(key) for key in ("seed", "sweep")}
 
     @property
     def name(self) -> str:

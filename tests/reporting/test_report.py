@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 
 from cmr_bench.report import task
 from cmr_bench.reporting import report
+from cmr_bench.reporting.cells import entries
 from cmr_bench.store import Store, append_jsonl
 from cmr_bench.types import Score
 
@@ -151,6 +152,27 @@ def test_the_exit_code_says_whether_every_cell_is_done(root: Path, tmp_path: Pat
         ask(tmp_path / "runs")
     with pytest.raises(SystemExit, match="0 of 0 cells are done"):
         ask(tmp_path / "nothing")
+
+
+def test_what_is_no_cell_yet_is_listed_and_not_done(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(root, tmp_path / "runs")
+    store = Store(tmp_path / "runs")
+    (store.root / "jobs" / "arrays").mkdir(parents=True)
+    queued, failed, known = (store.job("fm", key) for key in ("aaaa", "bbbb", "cccc"))
+    config = OmegaConf.to_container(OmegaConf.load(next(root.glob("cells/fm-*/config.yaml"))))
+    for seed, job in enumerate((queued, failed, known), start=7):
+        job.write(config | {"seed": seed}, {"model": "fm", "data": "phantom"}, f"seed={seed}")
+    failed.fail(ValueError("data.root=/x: 3 faults"))
+    known.belongs_to(store.cells()[0])
+    with pytest.raises(SystemExit, match="6 of 8 cells are done"):
+        task(OmegaConf.create({"store": {"root": str(store.root)}, "out": None, "all_done": True}))
+    text = capsys.readouterr().out
+    assert "6 of 8 cells done" in text and re.search(r"fm .*seed 7: new", text)
+    assert re.search(r"fm .*seed 8: failed ValueError: data.root=/x: 3 faults \(.*/log.txt", text)
+    assert "3 faults" in (store.root / "report" / "index.html").read_text()
+    assert len(entries(store.root)) == 6, "W&B hears of cells alone"
 
 
 def test_more_models_than_columns_are_shown_by_their_headlines(root: Path, tmp_path: Path) -> None:
