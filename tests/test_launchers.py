@@ -17,7 +17,8 @@ from cmr_bench.interruption import EXIT_CODE, Flag, Stopped
 from cmr_bench.launchers import local, slurm, worker
 from cmr_bench.launchers.jobs import FAILED, choices_of, job_of, record
 from cmr_bench.launchers.local import Local, slots_of
-from cmr_bench.store import Job, Store
+from cmr_bench.store import Job, Store, locks
+from cmr_bench.store.locks import locked
 
 CHOICES = {"model": "fm"}
 
@@ -184,6 +185,27 @@ def test_slurm_is_asked_how_a_job_ended_that_said_nothing(
 def test_starts_without_any_work_are_counted(jobs: dict[str, Job]) -> None:
     job = jobs["good"]
     assert [job.stopped(0), job.stopped(0), job.stopped(3), job.stopped(0)] == [1, 2, 0, 1]
+    job.write(job.config, job.choices, job.name)
+    assert job.stopped(0) == 1, "the line typed again begins anew"
+
+
+def test_a_wait_for_another_builder_is_no_start_without_work(
+    jobs: dict[str, Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "run", lambda _: wait())
+    monkeypatch.setattr(locks, "flag", asked := Flag())
+    monkeypatch.setattr(worker, "flag", asked)
+    asked.raised = True
+
+    def wait() -> None:
+        with locked(tmp_path / "lock", "model"):
+            pass
+
+    with locked(tmp_path / "lock", "model"):
+        for _ in range(worker.PATIENCE + 1):
+            asked.pieces = 0
+            with pytest.raises(Stopped):
+                worker.work(jobs["good"])
 
 
 def test_two_bundles_of_metrics_at_once_name_a_cell() -> None:

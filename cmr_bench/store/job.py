@@ -30,7 +30,8 @@ class Job:
             temporary.write_text(yaml.safe_dump(dict(config), sort_keys=False))
         about = {key: config.get(key) for key in ("seed", "sweep")}
         write_json(self.folder / "job.json", {"choices": dict(choices), "name": name, **about})
-        (self.folder / "failed.json").unlink(missing_ok=True)
+        for old in ("failed.json", "stopped.json"):
+            (self.folder / old).unlink(missing_ok=True)
 
     @property
     def config(self) -> dict[str, Any]:

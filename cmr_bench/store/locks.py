@@ -43,6 +43,7 @@ def locked(path: Path, what: str, *, wait: bool = True, poll: float = 0.2) -> It
         log.warning("waiting for %s: %s works on it since %s", what, whom, seen.get("since", "?"))
         while not lock.is_locked:
             if flag.asked:
+                flag.pieces += 1  # what it waited for went on
                 raise Stopped from None
             with suppress(Timeout):
                 lock.acquire(timeout=5 * poll, poll_interval=poll)
