@@ -17,7 +17,7 @@ from cmr_bench.interruption import EXIT_CODE, Flag, Stopped
 from cmr_bench.launchers import local, slurm, worker
 from cmr_bench.launchers.jobs import FAILED, choices_of, job_of, record
 from cmr_bench.launchers.local import Local, slots_of
-from cmr_bench.store import Job, Store, locks
+from cmr_bench.store import Job, Store, locks, read_json
 from cmr_bench.store.locks import locked
 
 CHOICES = {"model": "fm"}
@@ -187,6 +187,25 @@ def test_starts_without_any_work_are_counted(jobs: dict[str, Job]) -> None:
     assert [job.stopped(0), job.stopped(0), job.stopped(3), job.stopped(0)] == [1, 2, 0, 1]
     job.write(job.config, job.choices, job.name)
     assert job.stopped(0) == 1, "the line typed again begins anew"
+
+
+def test_an_error_before_the_attempt_takes_the_place_of_an_older_one(
+    jobs: dict[str, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, cell = jobs["good"], Store(jobs["good"].folder.parents[1]).cell("fm", "good")
+    job.belongs_to(cell)
+    with pytest.raises(RuntimeError), cell.attempt():
+        raise RuntimeError("out of paint")
+
+    def run(_: Job) -> None:
+        raise ValueError("no such folder")
+
+    monkeypatch.setattr(worker, "run", run)
+    with cell.attempt():
+        assert worker.work(job) == 1
+        assert cell.status.state == "running", "another process is at it"
+    assert cell.status.detail == "ValueError: no such folder"
+    assert read_json(cell.folder / "failed.json")["log"] == str(job.log)
 
 
 def test_a_wait_for_another_builder_is_no_start_without_work(

@@ -40,8 +40,7 @@ def work(job: Job) -> int:
     except Busy as busy:
         log.info("%s", busy)
     except Exception as error:  # whatever it was, it is recorded
-        if job.cell is None:
-            job.fail(error)
+        job.fail(error)
         log.error("failed: %s", error, exc_info=error)
         return FULL if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) else 1
     return 0

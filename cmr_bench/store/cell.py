@@ -87,10 +87,10 @@ class Cell:
         if (self.folder / "done.json").exists():
             return Status("done")
         step = self.last_step()
-        if failed := read_json(self.folder / "failed.json"):
-            return Status("failed", str(failed.get("error", "")), step)
         if is_held(self.folder / ".lock"):
             return Status("running", f"at step {step}", step)
+        if failed := read_json(self.folder / "failed.json"):
+            return Status("failed", str(failed.get("error", "")), step)
         started = self.folder.is_dir() and any(
             not p.name.startswith(".") for p in self.folder.iterdir()
         )

@@ -78,7 +78,7 @@ class Job:
         return Status("new")
 
     def fail(self, error: BaseException) -> None:
-        """Record what a dead process could not say itself, with the path of its log."""
+        """Record how an attempt at it ended, with the path of its log."""
         if self.cell is not None:
             self.cell.fail(error, self.log)
         else:
