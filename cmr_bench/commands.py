@@ -22,6 +22,8 @@ def verb(name: str, task: Callable[[Any], None]) -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from cmr_bench.store import Busy
+
     loud = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -30,13 +32,13 @@ def verb(name: str, task: Callable[[Any], None]) -> None:
         if loud:
             raise
         stop(explain(error, name))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, Busy) as error:
         if loud:
             raise
         stop(unwritable(error) or str(error))
 
 
-def unwritable(error: ValueError | OSError) -> str:
+def unwritable(error: Exception) -> str:
     """Where the store cannot be made or written to, the key that says so; "" for any other error."""
     typed = [word.partition("=")[2] for word in sys.argv if word.startswith("store.root=")]
     root = typed[-1] if typed else "runs"

@@ -17,6 +17,10 @@ FULL = 74
 """EX_IOERR: the disk is full, perhaps too full to say so on it."""
 
 
+BUSY = 69
+"""EX_UNAVAILABLE: another process works on it."""
+
+
 class Stopped(SystemExit):
     """The work was left between two pieces of it; uncaught, the process ends with EXIT_CODE."""
 

@@ -15,6 +15,7 @@ from cmr_bench.launchers.jobs import FAILED, KEYS, PLANNED, choices_of
 from cmr_bench.launchers.local import Local
 from cmr_bench.launchers.slurm import Slurm
 from cmr_bench.launchers.sweep import register
+from cmr_bench.store import Busy
 
 log = logging.getLogger("cmr_bench")
 
@@ -35,6 +36,9 @@ def task(config: Any) -> None:
 
     try:
         run_cell(config, choices)
+    except Busy as busy:
+        log.error("%s", busy)
+        FAILED.append(str(busy))
     except Exception as error:  # whatever it was, the other cells go on
         users = isinstance(error, ValueError | OSError)
         log.error("%s failed: %s", choices["model"], error, exc_info=None if users else error)
@@ -60,7 +64,7 @@ def main() -> None:
 
         print(table(PLANNED))
     if FAILED:
-        sys.exit(f"cmr_bench: {len(FAILED)} of the cells failed: {'; '.join(FAILED)}")
+        sys.exit(f"cmr_bench: {len(FAILED)} of the cells not done: {'; '.join(FAILED)}")
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def test_a_wrong_override_is_one_line_and_nothing_is_made(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to train on")
 def test_a_gpu_that_is_not_there_is_refused_before_any_work(tmp_path: Path) -> None:
     done = run("trainer=gpu", cwd=tmp_path)
-    assert done.returncode != 0 and "failed: ddpm: trainer=gpu: no GPU is visible" in done.stderr
+    assert done.returncode != 0 and "not done: ddpm: trainer=gpu: no GPU is visible" in done.stderr
     assert not (tmp_path / "runs" / "data").exists()
 
 

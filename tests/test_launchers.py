@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from cmr_bench.config import conf_path
-from cmr_bench.interruption import EXIT_CODE, Flag, Stopped
+from cmr_bench.interruption import BUSY, EXIT_CODE, Flag, Stopped
 from cmr_bench.launchers import local, slurm, worker
 from cmr_bench.launchers.jobs import FAILED, choices_of, job_of, record
 from cmr_bench.launchers.local import Local, slots_of
@@ -35,6 +35,7 @@ from cmr_bench.store import Cell, Job
 job = Job(__import__("pathlib").Path(sys.argv[1]))
 cell = Cell(job.folder.parents[1] / "cells" / job.folder.name)
 job.belongs_to(cell)
+if "busy" in name: sys.exit(69)
 with cell.attempt():
     if "raises" in name: raise RuntimeError("out of paint")
     cell.finish()
@@ -76,6 +77,20 @@ def test_what_ends_badly_is_named_and_the_others_go_on(
     assert "SIGKILL" in jobs["killed"].status.detail
     assert "ended with code 1: MemoryError" in jobs["memory"].status.detail
     assert "worked on fate: good" in capsys.readouterr().out
+    FAILED.clear()
+
+
+def test_a_cell_that_another_process_works_on_is_not_done_and_has_not_failed(
+    jobs: dict[str, Job],
+) -> None:
+    job, cell = jobs["good"], Store(jobs["good"].folder.parents[1]).cell("fm", "good")
+    job.write({"fate": "busy"}, CHOICES, "good")
+    with cell.attempt():
+        Local(poll_seconds=0.02).start([job])
+        assert cell.status.state == "running"
+    assert not (cell.folder / "failed.json").exists()
+    (words,) = FAILED
+    assert words.startswith("good: another process works on it")
     FAILED.clear()
 
 
@@ -171,6 +186,7 @@ def test_only_living_entries_of_this_cluster_count_as_queued(
         ("JobState=OUT_OF_MEMORY Reason=x\n ExitCode=1:0 ", "ended with code 1: the last word"),
         ("JobState=FAILED Reason=x\n ExitCode=74:0 ", "No space left on device: free some space"),
         ("JobState=CANCELLED Reason=x\n ExitCode=0:15 ", ""),
+        (f"JobState=FAILED Reason=x\n ExitCode={BUSY}:0 ", ""),
     ],
 )
 def test_slurm_is_asked_how_a_job_ended_that_said_nothing(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cmr_bench.interruption import EXIT_CODE, Stopped, flag
+from cmr_bench.interruption import BUSY, EXIT_CODE, Stopped, flag
 from cmr_bench.launchers.sweep import Sweep, failed, how
 from cmr_bench.store import Job
 
@@ -100,12 +100,13 @@ class Local(Sweep):
         slot.show()
         if code is None:
             return
-        if code not in (0, EXIT_CODE) and slot.job.status.state != "failed":
+        silent = slot.job.status.state not in ("done", "failed", "running")
+        if silent and code not in (0, BUSY, EXIT_CODE):
             slot.job.fail(RuntimeError(how(code, slot.job.log)))
-        if code != 0 or slot.job.status.state == "failed":
+        if slot.job.status.state != "done":
             failed(slot.job)
         else:
-            log.info("%s: %s", slot.job.name, slot.job.status.state)
+            log.info("%s: done", slot.job.name)
         slot.job = slot.process = None
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cmr_bench.interruption import EXIT_CODE, Stopped, flag
+from cmr_bench.interruption import BUSY, EXIT_CODE, Stopped, flag
 from cmr_bench.launchers.sweep import Sweep, failed, how
 from cmr_bench.store import Job, atomic
 from cmr_bench.store.locks import locked
@@ -119,7 +119,8 @@ class Slurm(Sweep):
                 raise Stopped  # the jobs stay in the queue
             time.sleep(self.poll_seconds)
         for job in jobs:
-            if job.status.state not in ("done", "failed") and (words := end_of(job)):
+            silent = job.status.state not in ("done", "failed", "running")
+            if silent and (words := end_of(job)):
                 job.fail(RuntimeError(words))
             if job.status.state != "done":
                 failed(job)
@@ -137,14 +138,16 @@ def queued(jobs: Sequence[Job], cluster: str) -> dict[Job, str]:
 
 
 def end_of(job: Job) -> str:
-    """How a job ended that could not record it; "" if SLURM does not call it a failure, or has forgotten it."""
+    """How a job ended that could not record it; "" if that was no failure, or SLURM has forgotten it."""
     try:
         text = ask("scontrol", "show", "job", str(job.queued.get("id")))
     except ValueError:
         return ""
     found = re.search(r"JobState=(?:FAILED|OUT_OF_MEMORY)\b.*?ExitCode=(\d+):", text, re.DOTALL)
     code = int(found[1]) if found else 0
-    return how(128 - code if code > 128 else code, job.log) if found else ""
+    if not found or code == BUSY:
+        return ""
+    return how(128 - code if code > 128 else code, job.log)
 
 
 def cluster_name() -> str:

@@ -120,8 +120,10 @@ def how(code: int, words: Path) -> str:
 
 
 def failed(job: Job) -> None:
-    """The sweep goes on; the verb ends non-zero and names it."""
+    """The sweep goes on; the verb ends non-zero and names it, also where another process is still at it."""
     status = job.status
     reason = status.detail or "ended without a word"
-    log.error("%s failed: %s (log: %s)", job.name, reason, job.log)
+    if status.state == "running":
+        reason = f"another process works on it, {reason}"
+    log.error("%s is not done: %s (log: %s)", job.name, reason, job.log)
     FAILED.append(f"{job.name}: {reason}")

@@ -1,6 +1,6 @@
 """One process at one job: `python -m cmr_bench.launchers.worker FOLDER`.
 
-Exit codes: 0 done, or another process works on it; 1 failed; 74 failed for want of disk space; 75 stopped, to be
+Exit codes: 0 done; 1 failed; 69 another process works on it; 74 failed for want of disk space; 75 stopped, to be
 started again.
 """
 
@@ -12,7 +12,7 @@ import logging
 import sys
 from pathlib import Path
 
-from cmr_bench.interruption import FULL, Stopped, flag
+from cmr_bench.interruption import BUSY, FULL, Stopped, flag
 from cmr_bench.store import Busy, Job
 
 log = logging.getLogger("cmr_bench")
@@ -39,6 +39,7 @@ def work(job: Job) -> int:
         return 1
     except Busy as busy:
         log.info("%s", busy)
+        return BUSY
     except Exception as error:  # whatever it was, it is recorded
         job.fail(error)
         log.error("failed: %s", error, exc_info=error)
