@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from cmr_bench.launchers.slurm import queued
 from cmr_bench.store import Cell, Job, Store, read_jsonl
 
 HERE = Path(__file__).parent / "slurm"
@@ -105,7 +107,9 @@ class Sweep:
         return cell
 
     def number(self, seed: int) -> str:
-        return str(self.jobs()[str(seed)].queued["id"])
+        """The latest one in the queue, also after its end."""
+        with mock.patch.dict(os.environ, SQUEUE_STATES="all"):
+            return queued(self.store.root / "jobs")[self.jobs()[str(seed)]]
 
     def log(self, seed: int) -> str:
         return self.jobs()[str(seed)].log.read_text()

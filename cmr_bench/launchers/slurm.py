@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,20 +79,20 @@ class Slurm(Sweep):
             raise ValueError("hydra/launcher=slurm: no sbatch on this machine; take local")
         root = jobs[0].folder.parent
         with locked(root / ".submit.lock", "submission"):  # two sweeps at once submit a cell once
-            cluster = cluster_name()
-            queue = queued(jobs, cluster)
-            missing = [job for job in jobs if job not in queue]
-            for job, id in queue.items():
-                log.info("%s: queued as %s", job.name, id)
+            numbers = queued(root)
+            missing = [job for job in jobs if job not in numbers]
+            for job in jobs:
+                if job in numbers:
+                    log.info("%s: queued as %s", job.name, numbers[job])
             if missing:
-                self.submit(missing, root, cluster)
+                numbers |= self.submit(missing, root)
             else:
                 log.info("nothing to submit")
         if self.wait:
-            self.watch(jobs, cluster)
+            self.watch({job: numbers[job] for job in jobs}, root)
 
-    def submit(self, jobs: Sequence[Job], root: Path, cluster: str) -> None:
-        folder = root / "arrays" / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
+    def submit(self, jobs: Sequence[Job], root: Path) -> dict[Job, str]:
+        folder = root / "arrays" / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{uuid.uuid4().hex[:8]}"
         with atomic(folder / "jobs.txt") as temporary:
             temporary.write_text("".join(f"{job.folder}\n" for job in jobs))
         script = SCRIPT.format(
@@ -107,57 +107,59 @@ class Slurm(Sweep):
         at_once = f"%{self.parallel}" if self.parallel else ""
         line = ["sbatch", "--parsable", "--requeue", f"--array=0-{len(jobs) - 1}{at_once}"]
         line += [f"--output={folder}/%a.txt", *self.options, str(folder / "array.sbatch")]
-        number = ask(*line).split(";")[0].strip()
-        for i, job in enumerate(jobs):
-            job.enqueue(f"{number}_{i}", cluster)
-            log.info("%s: submitted as %s_%d", job.name, number, i)
+        array = ask(*line).split(";")[0].strip()
+        numbers = {job: f"{array}_{i}" for i, job in enumerate(jobs)}
+        for job, number in numbers.items():
+            log.info("%s: submitted as %s", job.name, number)
+        return numbers
 
-    def watch(self, jobs: Sequence[Job], cluster: str) -> None:
+    def watch(self, numbers: Mapping[Job, str], root: Path) -> None:
         """Until the queue holds none of them; what is not done then is named."""
-        while queued(jobs, cluster):
+        while numbers.keys() & queued(root).keys():
             if flag.asked:
                 raise Stopped  # the jobs stay in the queue
             time.sleep(self.poll_seconds)
-        for job in jobs:
+        for job, number in numbers.items():
             silent = job.status.state not in ("done", "failed", "running")
-            if silent and (words := end_of(job)):
+            if silent and (words := end_of(number, job.log)):
                 job.fail(RuntimeError(words))
             if job.status.state != "done":
                 failed(job)
 
 
-def queued(jobs: Sequence[Job], cluster: str) -> dict[Job, str]:
-    """Those of the jobs that the queue of this cluster still has, with their numbers in it."""
-    there = set(ask("squeue", "--noheader", "--array", "--format=%i").split())
-    entries = {job: job.queued for job in jobs}
-    return {
-        job: str(entry["id"])
-        for job, entry in entries.items()
-        if entry.get("cluster") == cluster and entry.get("id") in there
-    }
+def queued(root: Path) -> dict[Job, str]:
+    """The jobs below `root` that the queue of this cluster has, with their numbers in it.
+
+    The script of an entry lies beside the list of its array's jobs, so that nothing has to be kept once it is submitted.
+    """
+    arrays: dict[Path, list[str]] = {}
+    for line in ask("squeue", "--noheader", "--array", "--format=%i %o").splitlines():
+        number, _, script = line.strip().partition(" ")
+        arrays.setdefault(Path(script).parent, []).append(number)
+    found: dict[Job, str] = {}
+    for folder in sorted(arrays):  # they are named by the time; of two entries the newer one counts
+        if folder.parent.resolve() == (root / "arrays").resolve():
+            names = [Path(line).name for line in (folder / "jobs.txt").read_text().splitlines()]
+            tasks = {number: int(number.partition("_")[2]) for number in arrays[folder]}
+            found |= {Job(root / names[task]): number for number, task in tasks.items()}
+    return found
 
 
-def end_of(job: Job) -> str:
+def end_of(number: str, words: Path) -> str:
     """How a job ended that could not record it; "" if that was no failure, or SLURM has forgotten it."""
     try:
-        text = ask("scontrol", "show", "job", str(job.queued.get("id")))
+        text = ask("scontrol", "show", "job", number)
     except ValueError:
         return ""
     found = re.search(r"JobState=(?:FAILED|OUT_OF_MEMORY)\b.*?ExitCode=(\d+):", text, re.DOTALL)
     code = int(found[1]) if found else 0
     if not found or code == BUSY:
         return ""
-    return how(128 - code if code > 128 else code, job.log)
-
-
-def cluster_name() -> str:
-    """Numbers of jobs are repeated on another cluster."""
-    found = re.search(r"^ClusterName\s*=\s*(\S+)", ask("scontrol", "show", "config"), re.MULTILINE)
-    return found[1] if found else ""
+    return how(128 - code if code > 128 else code, words)
 
 
 def ask(*line: str, tries: int = 6) -> str:
-    """What a command of SLURM answers; a controller that is away for a minute is waited for.
+    """What a command of SLURM answers. It is asked again for a minute, unless a second answer would be another one.
 
     Raises:
         ValueError: with SLURM's own words, if it refuses.
@@ -166,8 +168,8 @@ def ask(*line: str, tries: int = 6) -> str:
         answer = subprocess.run(line, capture_output=True, text=True, check=False)
         if answer.returncode == 0:
             return answer.stdout
-        away = "Unable to contact" in answer.stderr or "onnect failure" in answer.stderr
-        if line[0] == "sbatch" or not away:
+        if line[0] == "sbatch" or "Invalid job id" in answer.stderr:
             break
         time.sleep(10 if last else 1)
-    raise ValueError(f"{line[0]}: {answer.stderr.strip().splitlines()[-1:] or answer.returncode}")
+    words = answer.stderr.strip().splitlines() or [f"code {answer.returncode}"]
+    raise ValueError(f"{line[0]}: {words[-1]}")

@@ -16,7 +16,7 @@ from cmr_bench.store.files import atomic, read_json, write_json
 
 @dataclass(frozen=True)
 class Job:
-    """`<root>/jobs/<model>-<key>/`: configuration, log, queue entry, and which cell it is once that is known."""
+    """`<root>/jobs/<model>-<key>/`: configuration, log, and which cell it is once that is known."""
 
     folder: Path
 
@@ -85,14 +85,6 @@ class Job:
             record = {"error": f"{type(error).__name__}: {error}", "log": str(self.log)}
             with suppress(OSError):  # the disk may be what failed
                 write_json(self.folder / "failed.json", record)
-
-    @property
-    def queued(self) -> dict[str, Any]:
-        """The queue entry that was made for it last: `id` and `cluster`."""
-        return read_json(self.folder / "queued.json")
-
-    def enqueue(self, id: str, cluster: str) -> None:
-        write_json(self.folder / "queued.json", {"id": id, "cluster": cluster})
 
     def stopped(self, pieces: int) -> int:
         """Count a start that was stopped after `pieces` of work; returns how many in a row did none."""
