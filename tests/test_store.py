@@ -9,6 +9,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -239,6 +240,26 @@ def test_samples_are_resumed_row_by_row(tmp_path: Path) -> None:
         np.testing.assert_array_equal(value, expected)
     samples.reserve("synthetic", masks=masks, seeds=seeds + 1)
     assert len(samples.missing("synthetic")) == 6 and len(samples.missing("matched")) == 2
+
+
+def test_images_that_a_node_lost_are_missing_though_they_were_marked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = Store(tmp_path).cell("fm", "k").samples
+    samples.reserve("synthetic", masks=np.zeros((4, 4, 4)), seeds=np.arange(4))
+    with h5py.File(samples.path, "r") as file:
+        flags = file["synthetic/written"].id.get_offset()
+    marked: list[bytes] = []
+
+    def sync(path: Path) -> None:
+        marked.append(path.read_bytes()[flags : flags + 4])
+
+    monkeypatch.setattr("cmr_bench.store.samples.sync", sync)
+    samples.put("synthetic", np.arange(4), np.zeros((4, 1, 4, 4)))
+    assert marked == [bytes(4)], "images reach the disk before their marks are set"
+    with h5py.File(samples.path, "r+") as file:
+        file["synthetic/images"][2, 1] = np.nan
+    assert samples.missing("synthetic").tolist() == [2]
 
 
 def test_samples_survive_a_kill_while_images_are_written(tmp_path: Path) -> None:

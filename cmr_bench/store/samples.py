@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cmr_bench.store.files import atomic, write_fault
+from cmr_bench.store.files import atomic, sync, write_fault
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,10 @@ class Samples:
             temporary.write_bytes(whole)
 
     def missing(self, group: str) -> NDArray[np.int64]:
-        """Rows whose image is not there yet."""
+        """Rows whose image is not there yet, or was lost with a node though it is marked as written."""
         with h5py.File(self.path, "r", locking=False) as file:
-            return np.flatnonzero(file[group]["written"][()] == 0)
+            lost = np.isnan(file[group]["images"][()]).any(axis=(1, 2))
+            return np.flatnonzero((file[group]["written"][()] == 0) | lost)
 
     def put(self, group: str, rows: ArrayLike, images: ArrayLike) -> None:
         """Write the images (B, 1, H, W) of the given rows."""
@@ -69,6 +70,7 @@ class Samples:
             with h5py.File(self.path, "r+", locking=False) as file:
                 file[group]["images"][at[order]] = planes[order]
                 file.flush()
+                sync(self.path)
                 file[group]["written"][at[order]] = 1
         except (OSError, RuntimeError) as error:
             raise write_fault(self.path, error) or error from error
