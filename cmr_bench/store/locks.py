@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import logging
 import os
 import platform
 import time
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from cmr_bench.interruption import Stopped, flag
 from cmr_bench.store.files import read_json, write_json
 
 log = logging.getLogger(__name__)
+
+
+NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""What a file system says that has none."""
 
 
 class Busy(RuntimeError):  # noqa: N818 - not an error
@@ -32,21 +39,17 @@ def locked(path: Path, what: str, *, wait: bool = True, poll: float = 0.2) -> It
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     owner = path.with_name(path.name + ".owner")
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=1, poll_interval=poll)  # a short wait is not worth a word
-    except Timeout:
+    lock = FileLock(path, mode=0o664)  # a group may share a store
+    if not taken(lock, 1, poll):  # a short wait is not worth a word
         seen = read_json(owner)
         whom = f"process {seen.get('pid', '?')} on {seen.get('host', '?')}"
         if not wait:
-            raise Busy(f"{what}: {whom} works on it since {seen.get('since', '?')}") from None
+            raise Busy(f"{what}: {whom} works on it since {seen.get('since', '?')}")
         log.warning("waiting for %s: %s works on it since %s", what, whom, seen.get("since", "?"))
-        while not lock.is_locked:
+        while not taken(lock, 5 * poll, poll):
             if flag.asked:
                 flag.pieces += 1  # what it waited for went on
-                raise Stopped from None
-            with suppress(Timeout):
-                lock.acquire(timeout=5 * poll, poll_interval=poll)
+                raise Stopped
     try:
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         write_json(owner, {"pid": os.getpid(), "host": platform.node(), "since": since})
@@ -56,16 +59,36 @@ def locked(path: Path, what: str, *, wait: bool = True, poll: float = 0.2) -> It
         lock.release()
 
 
-def is_held(path: Path) -> bool:
-    """Whether a living process holds the lock file."""
-    if not path.exists():
-        return False
-    lock = FileLock(path)
+def taken(lock: BaseFileLock, seconds: float, poll: float) -> bool:
+    """Whether the lock could be had within some seconds.
+
+    Raises:
+        ValueError: on a file system without flock, where the mark of a dead process would block all others.
+    """
+    flock = True
     try:
-        lock.acquire(timeout=0)
+        with warnings.catch_warnings(action="ignore"):  # of a mark in place of a lock
+            lock.acquire(timeout=seconds, poll_interval=poll)
     except Timeout:
-        return True
-    except OSError:  # a store that this reader may not write to
-        return False
-    lock.release()
+        pass
+    except OSError as error:
+        if error.errno not in NO_FLOCK:
+            raise
+        flock = False
+    if not flock or isinstance(lock, SoftFileLock):
+        lock.release()
+        raise ValueError(
+            f"{Path(lock.lock_file).parent}: this file system has no flock, by which a store outlives dead processes; "
+            "mount it with flock, or give store.root=PATH on one that has it"
+        )
+    return lock.is_locked
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds the lock file, as far as this one may look."""
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
     return False
