@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,10 @@ from cmr_bench.reporting import triangle
 from cmr_bench.reporting.grids import save_grid, save_pairs
 from cmr_bench.reporting.verdicts import struck
 from cmr_bench.stages import Stages
-from cmr_bench.store import Cell, append_jsonl, atomic, environment, key_of, read_jsonl
+from cmr_bench.store import Cell, append_jsonl, atomic, environment, key_of
+from cmr_bench.tracking.curve import Curve
 from cmr_bench.tracking.tracker import Tracker
+from cmr_bench.training import refuse_absent
 
 log = logging.getLogger("cmr_bench")
 
@@ -42,6 +43,7 @@ def run_cell(
     """
     if config.threads:
         torch.set_num_threads(config.threads)
+    refuse_absent(config.trainer.accelerator)
     stages = Stages(config)
     refuse_misfit(stages)
     key = key_of({"samples": stages.sample_inputs, "judges": judges(config, stages.external_hash)})
@@ -149,11 +151,8 @@ def train(cell: Cell, stages: Stages, tracker: Tracker, encode: Any) -> Any:
     model = stages.fitted_model(axes(stages, encode), tracker, config.callbacks.every_n_steps)
     about: dict[str, Any] = {}
     if isinstance(model, Diffusion):
-        curve = stages.store.artefact("model", key_of(stages.model_inputs)) / "log.jsonl"
-        if cell.logged() and not curve.exists():
-            shutil.copy(cell.folder / "log.jsonl", curve)
-        elif curve.exists() and not cell.logged():
-            append_jsonl(cell.folder / "log.jsonl", read_jsonl(curve))
+        curve = Curve(stages.store.artefact("model", key_of(stages.model_inputs)))
+        append_jsonl(cell.folder / "log.jsonl", curve.missing(cell))
         about = {
             "parameters": sum(p.numel() for p in model.denoiser.parameters()),
             "autoencoder_parameters": sum(p.numel() for p in model.space.parameters()),  # type: ignore[attr-defined]

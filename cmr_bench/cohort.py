@@ -59,6 +59,10 @@ class Cohort:
             pools["external"] = self.external
         return pools
 
+    @cached_property
+    def training_subjects(self) -> int:
+        return len(set(self.pools["train"].subjects))
+
     @property
     def learnt(self) -> Pool:
         """What a generator is trained on: the training subjects, and the planted ones as often as each is repeated."""

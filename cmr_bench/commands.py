@@ -12,6 +12,9 @@ from typing import Any, NoReturn
 
 from cmr_bench.config import conf_path, unknown
 
+HOME = re.compile(r"^([\w.@/+]+=)~(?=/|$)")
+"""A path in the home folder, which no shell expands behind a key."""
+
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 """What a system says of a folder that cannot be written to."""
 
@@ -24,6 +27,7 @@ def verb(name: str, task: Callable[[Any], None]) -> None:
 
     from cmr_bench.store import Busy
 
+    sys.argv[1:] = [HOME.sub(rf"\1{Path.home()}", word) for word in sys.argv[1:]]
     loud = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:

@@ -58,14 +58,22 @@ class Flag:
         return self.raised or orphaned
 
     def between(self) -> None:
-        """Called between two pieces of work.
+        """Called between two pieces of work, of which the one before is kept.
+
+        Raises:
+            Stopped: if the process was asked to stop.
+        """
+        self.within()
+        self.pieces += 1
+
+    def within(self) -> None:
+        """Called within a piece that is begun anew if it is left.
 
         Raises:
             Stopped: if the process was asked to stop.
         """
         if self.asked:
             raise Stopped
-        self.pieces += 1
 
 
 flag = Flag()

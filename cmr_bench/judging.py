@@ -50,7 +50,7 @@ def segmenter(
 def segmenter_inputs(stages: Stages, arm: Arm, seed: int, judge: str = "") -> dict[str, Any]:
     """What determines the segmentation network of an arm."""
     made: dict[str, Any] = {"arm": arm.kind}
-    if arm.few and arm.subjects != len(set(stages.pools["train"].subjects)):
+    if arm.few and arm.subjects != stages.training_subjects:
         made["subjects"] = arm.subjects
     made |= {"ratio": arm.ratio} if arm.ratio else {}
     made |= {"pretrain": True} if arm.pretrain else {}

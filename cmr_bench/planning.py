@@ -24,6 +24,7 @@ from cmr_bench.cells import judges
 from cmr_bench.config import build, plain
 from cmr_bench.data.pools import content_hash
 from cmr_bench.judging import segmenter_inputs
+from cmr_bench.metrics.fidelity.adherence import Adherence
 from cmr_bench.metrics.utility.arms import Arm, named
 from cmr_bench.preparation import data_inputs
 from cmr_bench.stages import Stages
@@ -45,9 +46,12 @@ class Step:
     missing: Mapping[str, float] = field(default_factory=dict)
 
 
+UNPREPARED = "unprepared "
 NONE, DONE = Step("–"), Step("done")
 Plan = dict[str, Step]
 """The steps of a cell by name, in the order of STEPS."""
+Asked = tuple[Arm, int, str]
+"""The arm, seed and architecture of a segmentation network."""
 Planned = tuple[Sequence[str], Plan]
 """The overrides that ask for a cell, and its plan."""
 
@@ -59,7 +63,7 @@ class Planner:
         self.store = store
         self.past = Past(store)
         self._hashes: dict[Path, str] = {}
-        self._arms: dict[str, set[tuple[Arm, int]]] = {}
+        self._arms: dict[str, set[Asked]] = {}
 
     def plan(self, stages: Stages, choices: Mapping[str, str]) -> Plan:
         """What is left of one cell; leaves the hash of the data, or what stands in for it, in `stages`."""
@@ -69,6 +73,8 @@ class Planner:
         }
         hashes = {name: self._hash(key_of(inputs)) for name, inputs in data.items()}
         stages.data_hash = hashes["data"]
+        if stages.data_hash.startswith(UNPREPARED):
+            stages.training_subjects = 0  # not known, and nothing is prepared to know it
         samples = stages.sample_inputs
         judged = judges(config, hashes.get("external"))
         cell = self.store.cell(choices["model"], key_of({"samples": samples, "judges": judged}))
@@ -96,7 +102,7 @@ class Planner:
     def _hash(self, key: str) -> str:
         folder = self.store.artefact("data", key)
         if not self._there("data", key):
-            return f"unprepared {key}"
+            return f"{UNPREPARED}{key}"
         if folder not in self._hashes:
             self._hashes[folder] = content_hash(folder)
         return self._hashes[folder]
@@ -125,28 +131,29 @@ class Planner:
         return self._step("samples", inputs, state=state, share=written / max(1, wanted))
 
     def _segmenters(self, stages: Stages) -> Step:
-        """Those that the metrics ask for by their `seeds`, `arms` and `spaces`."""
-        asked = self._asked(plain(stages.config.metric))
+        """Those that the metrics ask for by their `seeds`, `arms` and `spaces`, adherence of every architecture."""
+        others = [*(stages.config.segmenter.get("others") or {})]
+        asked = self._asked(plain(stages.config.metric), others)
         wanted = {
-            key_of(inputs): inputs
-            for inputs in (segmenter_inputs(stages, arm, seed) for arm, seed in asked)
+            key_of(inputs): inputs for inputs in (segmenter_inputs(stages, *one) for one in asked)
         }
         made = sum(self._there("segmenter", key) for key in wanted)
         state = _resume(made, len(wanted))
         return self._step("segmenter", *wanted.values(), state=state) if wanted else NONE
 
-    def _asked(self, metrics: Mapping[str, Any]) -> set[tuple[Arm, int]]:
-        key = key_of(metrics)
+    def _asked(self, metrics: Mapping[str, Any], others: Sequence[str]) -> set[Asked]:
+        key = key_of([metrics, others])
         if key not in self._arms:
             built = [build(metric) for metric in metrics.values()]
             self._arms[key] = {
-                (arm, seed)
+                (arm, seed, judge)
                 for metric in built
+                for judge in ("", *(others if isinstance(metric, Adherence) else ()))
                 for arm in map(named, getattr(metric, "arms", ("real",)))
                 for seed in getattr(metric, "seeds", ())[: arm.fits]
             }
             if any("cardiac" in getattr(metric, "spaces", ()) for metric in built):
-                self._arms[key].add((named("real"), 0))
+                self._arms[key].add((named("real"), 0, ""))
         return self._arms[key]
 
 

@@ -25,7 +25,8 @@ from cmr_bench.seeds import mix
 from cmr_bench.store import key_of
 from cmr_bench.store.samples import Samples
 from cmr_bench.synthesis import released_pool, synthesise, synthetic_pool
-from cmr_bench.training import fit, load, precision_of, refuse_absent
+from cmr_bench.tracking.curve import Curve
+from cmr_bench.training import fit, load, precision_of
 from cmr_bench.types import MaskSource, MaskToImage, Pool
 
 
@@ -34,7 +35,6 @@ class Stages(Cohort):
 
     def __init__(self, config: DictConfig) -> None:
         super().__init__(config)
-        refuse_absent(config.trainer.accelerator)
         self.trainer = partial(build(config.trainer), devices=1, num_nodes=1)
 
     def trained(self, kind: str, module: Any, pool: Pool, **how: Any) -> Any:
@@ -158,7 +158,7 @@ class Stages(Cohort):
                 seed=self.config.seed,
                 held_out=self.pools["val"],
                 callbacks=callbacks,
-                logger=logger,
+                logger=[logger, Curve(folder)] if logger else None,
                 validate_every=every,
                 **self.budget(self.config.fit),
             )

@@ -106,7 +106,7 @@ def fit(
     held_out: Pool | None = None,
     ema: float | None = None,
     callbacks: Sequence[Callback] = (),
-    logger: Logger | None = None,
+    logger: Logger | list[Logger] | None = None,
     checkpoint_minutes: float | None = 5.0,
     validate_every: int | None = None,
     ranks: Ranks | None = None,

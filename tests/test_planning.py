@@ -52,6 +52,19 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
+def test_nothing_is_prepared_to_plan_arms_of_few_subjects(root: Path) -> None:
+    few = ["+metric/utility@metric.segmentation=arms", "segmenter=two"]
+    plan = Planner(Store(root)).plan(stages(root, *few), CHOICES)
+    assert not root.exists()
+    usual = Planner(Store(root)).plan(stages(root, few[0]), CHOICES)
+    more = len(plan["segmenters"].missing) - len(usual["segmenters"].missing)
+    assert more == 1, "adherence asks the second architecture too"
+
+
+def test_a_login_node_without_a_gpu_can_plan(root: Path) -> None:
+    assert set(states(root, "trainer=gpu", "trainer.precision=bf16-mixed").values()) == {"to do"}
+
+
 def test_an_empty_store_is_planned_and_left_empty(root: Path) -> None:
     found = states(root)
     assert set(found.values()) == {"to do"} and not root.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +54,10 @@ def test_run_answers_without_heavy_imports_from_any_folder(arguments, tmp_path):
     assert "HEAVY []" in done.stderr
     assert "model" in done.stdout
     assert not list(tmp_path.iterdir()), "asking leaves nothing behind"
+
+
+def test_a_path_in_the_home_folder_is_understood_behind_a_key(tmp_path):
+    line = [sys.executable, "-m", "cmr_bench.run", "--cfg", "job", "store.root=~/runs"]
+    home = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(line, cwd=tmp_path, env=home, capture_output=True, text=True, check=True)
+    assert f"root: {tmp_path}/runs" in done.stdout

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 import torch
 
-from cmr_bench.store import Cell, Store
+from cmr_bench.store import Cell, Store, append_jsonl
+from cmr_bench.tracking.curve import Curve
 from cmr_bench.tracking.mirror import effective_mode
 from cmr_bench.tracking.strips import read_strips
 from cmr_bench.tracking.tracker import Tracker
@@ -229,3 +230,19 @@ def test_the_mode_follows_the_account_and_never_prompts(
     assert effective_mode("auto") == "online" and effective_mode("offline") == "offline"
     with pytest.raises(ValueError, match=r"logger\.mode=on: choose one of"):
         effective_mode("on")
+
+
+def test_a_curve_that_two_cells_drew_is_whole_in_both(tmp_path: Path) -> None:
+    """One is killed after it logged step 3, the other goes on from the checkpoint at step 2."""
+    first, second, whole = (Cell(tmp_path / name) for name in ("first", "second", "whole"))
+    for cell, steps in ((first, (1, 2, 3)), (second, (3, 4)), (whole, (1, 2, 3, 4))):
+        folder = tmp_path / ("alone" if cell is whole else "model")
+        for step in steps:
+            cell.log(step, {"loss": 1 / step})
+            Curve(folder).log_metrics({"loss": 1 / step, "epoch": 0}, step)
+    for cell in (first, second, whole):
+        curve = Curve(tmp_path / ("alone" if cell is whole else "model"))
+        append_jsonl(cell.folder / "log.jsonl", curve.missing(cell))
+        assert curve.missing(cell) == []
+        found = sorted((row["step"], row["name"], row["value"]) for row in cell.logged())
+        assert found == [(step, "loss", 1 / step) for step in (1, 2, 3, 4)]

@@ -67,5 +67,5 @@ class MetricCallback(Callback):
 
 def write(trainer: pl.Trainer, values: Mapping[str, float]) -> None:
     """Log values at the optimiser step."""
-    if trainer.logger is not None and values:
-        trainer.logger.log_metrics(dict(values), trainer.global_step)
+    for logger in trainer.loggers if values else ():
+        logger.log_metrics(dict(values), trainer.global_step)

@@ -18,6 +18,7 @@ from cmr_bench.data.splits import limited, split_subjects
 from cmr_bench.data.stack import Stack
 from cmr_bench.data.survey import Seen
 from cmr_bench.data.writer import writing
+from cmr_bench.interruption import flag
 from cmr_bench.store.files import atomic, write_json
 from cmr_bench.types import LABELS
 
@@ -77,6 +78,7 @@ def prepare_phantom(
             transient=True,
             disable=not sys.stdout.isatty(),
         ):
+            flag.within()
             subject = phantom[i]
             side = sides[phantom.name(i)]
             writer.add(subject.images, subject.masks, subject.table.assign(split=side))

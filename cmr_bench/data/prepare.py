@@ -22,6 +22,7 @@ from cmr_bench.data.splits import SPLITS, limited, split_subjects
 from cmr_bench.data.stack import Stack, load
 from cmr_bench.data.survey import Seen, quarter_turns, survey
 from cmr_bench.data.writer import writing
+from cmr_bench.interruption import flag
 from cmr_bench.store.files import atomic, write_json
 from cmr_bench.types import LABELS
 
@@ -98,6 +99,7 @@ def prepare(
         for item in track(
             kept, description="preparing", transient=True, disable=not sys.stdout.isatty()
         ):
+            flag.within()
             stack = load(item.record).turned(turns)
             images, masks, lost = window(stack, spacing_mm=spacing_mm, size=size, crop=crop)
             table = _table(stack, item, sides[item.record.subject], every=slices == "all")

@@ -15,6 +15,7 @@ from cmr_bench.data.leakage import fingerprint
 from cmr_bench.data.oddities import oddities
 from cmr_bench.data.records import Reader, Record
 from cmr_bench.data.stack import arrange, relabel, right_ventricle_side
+from cmr_bench.interruption import flag
 
 AWAY = np.deg2rad(120)
 """A right ventricle further than this from where its data set has it; hearts of ACDC stay within 80 degrees."""
@@ -44,6 +45,7 @@ def survey(reader: Reader) -> tuple[list[Seen], list[Fault]]:
     for at, record in enumerate(
         track(records, description="checking", transient=True, disable=not sys.stdout.isatty())
     ):
+        flag.within()
         wrong, volumes = inspect(record)
         faults += wrong
         if volumes is None or at in doubled:

@@ -28,8 +28,12 @@ ELSEWHERE = {
     "hydra",
     "callbacks",
     "dry_run",
+    "checkpoint_minutes",
 }
 """Parts of a configuration that say where and how a cell ran, not what it is."""
+
+PLACES = (("data", "root"), ("external", "root"), ("synthesis", "batch"))
+"""Single keys that do."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ def _config(cell: Cell) -> dict[str, Any]:
         return {}
     clock = (value.get("callbacks") or {}).get("memorisation") or {}
     stop = {"memorisation": {"stop": True}} if clock.get("stop") else {}
+    for part, key in PLACES:
+        (value.get(part) or {}).pop(key, None)
     return {k: v for k, v in value.items() if k not in ELSEWHERE} | stop
 
 
