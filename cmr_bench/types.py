@@ -144,6 +144,10 @@ class HasPredict(Protocol):
         """The images in that space, where t = 0 is data."""
         ...
 
+    def decode(self, z: Tensor) -> Images:
+        """Images out of that space."""
+        ...
+
     def path(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """(a, b) at times t (B,), in float64."""
         ...

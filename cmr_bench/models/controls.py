@@ -47,6 +47,9 @@ class Knowing(Control):
     def encode(self, images: Images) -> Images:
         return images.cpu()
 
+    def decode(self, z: Tensor) -> Images:
+        return z.clamp(-1, 1)
+
     def path(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """(a, b) of the straight path."""
         return 1 - t.double(), t.double()

@@ -85,6 +85,10 @@ class Diffusion(pl.LightningModule):
         """The images in the model's space."""
         return self.space.encode(images)
 
+    def decode(self, z: Tensor) -> Images:
+        """Images out of the model's space."""
+        return self.space.decode(z)
+
     def predict(self, z: Tensor, t: Tensor, masks: Masks) -> tuple[Tensor, Tensor]:
         """(x0, eps) at z = x_t, times t (B,); x0 inside the bounds of the space and eps in agreement with it."""
         y, at = self.denoiser(z, t.to(z), masks).float(), self.path(t)

@@ -17,6 +17,7 @@ from cmr_bench.metrics.privacy.blind import Blind, Verdict, void
 from cmr_bench.metrics.privacy.calibrated import Calibrated
 from cmr_bench.metrics.privacy.extraction import Extraction, gathering, look_alikes
 from cmr_bench.metrics.privacy.fcre import FCRE
+from cmr_bench.metrics.privacy.frequency import Frequency, reconstructed
 from cmr_bench.metrics.privacy.members import Sides, learnt_auc
 from cmr_bench.metrics.privacy.membership import Membership
 from cmr_bench.metrics.privacy.pia import PIA, gaps
@@ -26,7 +27,7 @@ from cmr_bench.metrics.privacy.sima import SimA, norms
 from cmr_bench.models.controls import Copy, Painter
 from cmr_bench.stats import Estimate
 
-WHITE_BOX = [Membership, SimA, PIA, SecMI]
+WHITE_BOX = [Membership, SimA, PIA, SecMI, Frequency]
 ATTACKS = [*WHITE_BOX, AutoencoderAttack]
 
 
@@ -43,6 +44,9 @@ class Oracle:
     def encode(self, images):
         return images
 
+    def decode(self, z):
+        return z
+
     def path(self, t):
         return 1 - t.double(), t.double()
 
@@ -57,6 +61,10 @@ def test_closed_forms_on_a_model_that_knows_the_image():
     masks = torch.zeros(3, 1, 8, 8, dtype=torch.int64)
     assert norms(Oracle(x), x, masks, (0.1, 0.3)).abs().max() < 1e-6
     assert step_error(Oracle(x), x, masks, time=0.1, steps=5).abs().max() < 1e-10
+    assert torch.allclose(reconstructed(Oracle(x), x, masks, time=0.5, steps=3), x, atol=1e-5)
+    assert torch.allclose(
+        reconstructed(Oracle(x, 0.02), x, masks, time=0.5, steps=3), x + 0.02, atol=1e-5
+    )
     # a constant error e of x0 shows as noise a e / b
     found = norms(Oracle(x, 0.02), x, masks, (0.1, 0.5))
     assert torch.allclose(found, torch.tensor([[0.9 * 0.02 / 0.1, 0.02]]).double(), atol=1e-5)

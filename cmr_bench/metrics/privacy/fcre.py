@@ -3,7 +3,9 @@
 Known faults, kept on purpose in `privacy/fcre_auc` so that its figures can be compared: one time
 and one noise an image; features are not scaled, so the penalty of the classifier silences the
 first; slices of one subject stand on both sides of the classifier's split; no aggregation to
-subjects. It is not FCRE as published (Zhao et al. 2025), which compares reconstructed images.
+subjects; uniform times in [0.3, 0.6], which the study took for DDPM and LDM, for flow matching too
+(the study: [0, 1]). It is not FCRE as published (Zhao et al. 2025), which compares reconstructed
+images: see `frequency.py`.
 """
 
 from __future__ import annotations
