@@ -20,7 +20,7 @@ from cmr_bench.reporting import triangle
 from cmr_bench.reporting.grids import save_grid, save_pairs
 from cmr_bench.reporting.verdicts import struck
 from cmr_bench.stages import Stages
-from cmr_bench.store import Cell, append_jsonl, atomic, environment, key_of
+from cmr_bench.store import JUDGED, Cell, append_jsonl, atomic, environment, key_of
 from cmr_bench.tracking.curve import Curve
 from cmr_bench.tracking.tracker import Tracker
 from cmr_bench.training import refuse_absent
@@ -101,7 +101,8 @@ def judges(config: DictConfig, external: str | None) -> dict[str, Any]:
     """What determines the scores of given samples."""
     names = ("metric", "segmenter", "encoder")
     lent = ("proxy", "fit") if "proxy" in config else ()
-    return {name: plain(config[name]) for name in (*names, *lent)} | {"external": external}
+    found = {name: plain(config[name]) for name in (*names, *lent)}
+    return found | {"external": external, "judged": JUDGED}
 
 
 def work(cell: Cell, stages: Stages, tracker: Tracker) -> None:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cmr_bench.config import plain, resolved, stopping
 from cmr_bench.preparation import FORMAT, source_files, without
-from cmr_bench.store import Job, Store, key_of
+from cmr_bench.store import JUDGED, Job, Store, key_of
 
 COUNT = range(1, sys.maxsize)
 
@@ -90,7 +90,7 @@ def job_of(config: Any, choices: Mapping[str, str]) -> Job:
         if config.get(name)
     }
     what |= stopping(config)
-    inputs = {"format": FORMAT, "config": what, "choices": dict(choices), "files": files}
+    inputs = {"format": [FORMAT, JUDGED], "config": what, "choices": dict(choices), "files": files}
     return Store(config.store.root).job(choices["model"], key_of(inputs))
 
 

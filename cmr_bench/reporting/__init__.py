@@ -29,7 +29,8 @@ def report(
     unless given. With `every_cell` the text begins with a line for each cell.
     """
     folder = Path(out) if out is not None else Path(root) / "report"
-    found = entries(root, waiting=True)
+    every = entries(root, waiting=True)
+    found = [entry for entry in every if entry.status.state != "outdated"]
     table = compare([entry for entry in found if entry.status.state == "done"])
     models = triangles(table)
     for name, frame in (("table.csv", table), ("scores.csv", score_frame(found))):
@@ -47,8 +48,8 @@ def report(
         temporary.write_bytes(png(triangle_plot(legible(models), colours(found))))
     with atomic(folder / "index.html") as temporary:
         temporary.write_text(page(found, table), encoding="utf-8")
-    lines = cell_list(found) if every_cell else ""
-    below = protocols(table) + sentence(score_frame(found)) + status(found)
+    lines = cell_list(every) if every_cell else ""
+    below = protocols(table) + sentence(score_frame(found)) + status(every)
     return lines + terminal(table) + below
 
 

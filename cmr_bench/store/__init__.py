@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cmr_bench.store.artefacts import Store
-from cmr_bench.store.cell import Cell, Status
+from cmr_bench.store.cell import JUDGED, Cell, Status
 from cmr_bench.store.environment import environment
 from cmr_bench.store.files import (
     append_jsonl,
@@ -17,6 +17,7 @@ from cmr_bench.store.job import Job
 from cmr_bench.store.locks import Busy
 
 __all__ = [
+    "JUDGED",
     "Busy",
     "Cell",
     "Job",

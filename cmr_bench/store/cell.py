@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from cmr_bench.types import Score
 
 
+JUDGED = 2
+"""Raised when what scores mean changes, so that cells judged before are judged anew and never compared with new ones."""
+
+
 def cell_folder(root: Path, model: str, key: str) -> Path:
     return root / "cells" / f"{model.replace('/', '-')}-{key}"
 
@@ -34,7 +38,7 @@ def cell_folder(root: Path, model: str, key: str) -> Path:
 class Status:
     """Where a cell stands; `detail` is the last line of the error, or the last step of the log."""
 
-    state: Literal["done", "failed", "running", "stopped", "new"]
+    state: Literal["done", "outdated", "failed", "running", "stopped", "new"]
     detail: str = ""
     step: int = 0
 
@@ -80,12 +84,14 @@ class Cell:
             if path.is_file() and not path.name.startswith("."):
                 sync(path)
         (self.folder / "failed.json").unlink(missing_ok=True)
-        write_json(self.folder / "done.json", {"time": time.time()})
+        write_json(self.folder / "done.json", {"time": time.time(), "judged": JUDGED})
 
     @property
     def status(self) -> Status:
         if (self.folder / "done.json").exists():
-            return Status("done")
+            judged = read_json(self.folder / "done.json").get("judged", 1)
+            words = "judged by another version of cmr_bench: type its line again, or delete it"
+            return Status("done") if judged == JUDGED else Status("outdated", words)
         step = self.last_step()
         if is_held(self.folder / ".lock"):
             return Status("running", f"at step {step}", step)

@@ -21,7 +21,7 @@ from cmr_bench.config import conf_path
 from cmr_bench.planning import Planner
 from cmr_bench.reporting import report
 from cmr_bench.stages import Stages
-from cmr_bench.store import Store, append_jsonl, environment, key_of, write_json
+from cmr_bench.store import JUDGED, Store, append_jsonl, environment, key_of, write_json
 
 MODELS = ("ddpm", "ldm", "fm")
 SCORES = [
@@ -73,7 +73,7 @@ def fill(root: Path, cells: int) -> None:
             )  # fmt: skip
         append_jsonl(cell.folder / "scores.jsonl", scores)
         (cell.folder / "grid.png").write_bytes(grid)
-        write_json(cell.folder / "done.json", {"time": 0.0})
+        write_json(cell.folder / "done.json", {"time": 0.0, "judged": JUDGED})
 
 
 def plans(root: Path, count: int) -> tuple[float, float]:

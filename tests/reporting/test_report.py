@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from cmr_bench.report import task
 from cmr_bench.reporting import report
 from cmr_bench.reporting.cells import entries
-from cmr_bench.store import Store, append_jsonl
+from cmr_bench.store import Store, append_jsonl, write_json
 from cmr_bench.types import Score
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -173,6 +173,19 @@ def test_what_is_no_cell_yet_is_listed_and_not_done(
     assert re.search(r"fm .*seed 8: failed ValueError: data.root=/x: 3 faults \(.*/log.txt", text)
     assert "3 faults" in (store.root / "report" / "index.html").read_text()
     assert len(entries(store.root)) == 6, "W&B hears of cells alone"
+
+
+def test_cells_that_another_version_judged_are_named_and_not_compared(
+    root: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(root, tmp_path / "runs")
+    old = next((tmp_path / "runs").glob("cells/*/done.json"))
+    write_json(old, {"time": 0.0})
+    words = report(tmp_path / "runs", every_cell=True)
+    (line,) = [line for line in words.splitlines() if line.startswith(old.parent.name)]
+    assert "outdated" in line and "5 of 6 cells done" in words and "type its line again" in words
+    scores = pd.read_csv(tmp_path / "runs" / "report" / "scores.csv")
+    assert old.parent.name not in set(scores["cell"])
 
 
 def test_more_models_than_columns_are_shown_by_their_headlines(root: Path, tmp_path: Path) -> None:
