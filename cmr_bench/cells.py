@@ -50,6 +50,7 @@ def run_cell(
     cell = stages.store.cell(choices["model"], key)
     announce(cell)
     if cell.status.state == "done":
+        cell.join(config.sweep)
         log.info("%s is done: %s", choices["model"], cell.folder)
         return cell
     with cell.attempt():
@@ -62,7 +63,8 @@ def run_cell(
                 "key": key,
                 "seed": config.seed,
                 "tags": plain(config.tags),
-                "sweep": config.sweep,
+                "sweep": cell.about.get("sweep", config.sweep),
+                "sweeps": cell.join(config.sweep),
             },
         )
         OmegaConf.save(config, cell.folder / "config.yaml", resolve=True)

@@ -24,6 +24,7 @@ def task(config: Any) -> None:
 
     from cmr_bench.reporting import triangle
     from cmr_bench.reporting.cells import entries
+    from cmr_bench.store import sweeps
     from cmr_bench.tracking.mirror import effective_mode
     from cmr_bench.tracking.replay import Account, replay
 
@@ -34,9 +35,7 @@ def task(config: Any) -> None:
     if config.workspace and mode != "online":
         raise ValueError("workspace=true needs a W&B account: wandb login, or export WANDB_API_KEY")
     account = Account(root, mode, logger.project, logger.entity)
-    found = [
-        e for e in entries(root) if config.sweep is None or e.about.get("sweep") == config.sweep
-    ]
+    found = entries(root, sweep=config.sweep)
     if not found:
         raise ValueError(
             f"store.root={root}: no cells" + f" of sweep={config.sweep}" * bool(config.sweep)
@@ -50,8 +49,10 @@ def task(config: Any) -> None:
             failed.append(entry.cell.folder.name)
             words = f"failed: {type(error).__name__}: {error}"
         print(f"{entry.cell.folder.name}: {words or 'nothing new'}")
-    for sweep in dict.fromkeys(str(e.about.get("sweep") or "") for e in found):
-        part = [e for e in found if str(e.about.get("sweep") or "") == sweep]
+    for sweep in dict.fromkeys(name for e in found for name in sweeps(e.about)):
+        if config.sweep not in (None, sweep):
+            continue
+        part = [e for e in found if sweep in sweeps(e.about)]
         print(f"{sweep} comparison: {'told' if compared(part, sweep, account) else 'nothing new'}")
     if config.workspace:
         from cmr_bench.reporting.tables import HEADLINES

@@ -21,6 +21,7 @@ from cmr_bench.store import (
     key_of,
     read_json,
     read_jsonl,
+    sweeps,
     write_json,
 )
 from cmr_bench.types import Score
@@ -180,6 +181,29 @@ def test_a_builder_that_raises_blocks_nobody_and_its_work_is_resumed(tmp_path: P
     seen: list[str] = []
     store.build("data", {"a": 1}, lambda f: seen.extend(p.name for p in f.iterdir()))
     assert seen == ["half"] and (folder / "done.json").exists()
+
+
+def test_what_an_artefact_cost_counts_the_attempts_that_ended_early(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def stopped(folder: Path) -> None:
+        time.sleep(0.3)
+        raise SystemExit(75)
+
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            store.build("model", {"a": 1}, stopped)
+    folder = store.build("model", {"a": 1}, lambda folder: None)
+    assert 0.6 <= read_json(folder / "done.json")["seconds"] < 30
+    assert [path.name for path in folder.parent.iterdir() if "spent" in path.name] == []
+
+
+def test_a_cell_belongs_to_every_sweep_that_asked_for_it(tmp_path: Path) -> None:
+    cell = Store(tmp_path).cell("fm", "0123")
+    assert cell.join("families") == ["families"] and not cell.about, "it is not begun yet"
+    cell.write("cell.json", {"sweep": "families"})
+    assert cell.join("latent") == ["families", "latent"] == cell.join("families")
+    assert sweeps(cell.about) == ["families", "latent"] and cell.about["sweep"] == "families"
 
 
 BUILD = """

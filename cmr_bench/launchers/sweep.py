@@ -97,6 +97,8 @@ class Sweep(Launcher):
         shared = set.intersection(*map(set, job_overrides)) if len(job_overrides) > 1 else set()
         for overrides, config, choices in self.cells(job_overrides):
             job = job_of(config, choices)
+            if job.cell is not None:
+                job.cell.join(config.sweep)
             if job.status.state != "done":
                 check(config, KEYS)
                 record(job, config, choices, [word for word in overrides if word not in shared])

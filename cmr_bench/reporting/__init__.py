@@ -22,14 +22,15 @@ def report(
     out: str | os.PathLike[str] | None = None,
     *,
     every_cell: bool = False,
+    sweep: str | None = None,
 ) -> str:
     """Write table.csv, scores.csv (of each cell), table.json, triangle.png and index.html; returns the table for a terminal.
 
     Reads the store alone, so it works while cells run and after a crash; only finished cells are compared. `out` is `<root>/report`
-    unless given. With `every_cell` the text begins with a line for each cell.
+    unless given; `sweep` leaves out the cells of others. With `every_cell` the text begins with a line for each cell.
     """
     folder = Path(out) if out is not None else Path(root) / "report"
-    every = entries(root, waiting=True)
+    every = entries(root, waiting=True, sweep=sweep)
     found = [entry for entry in every if entry.status.state != "outdated"]
     table = compare([entry for entry in found if entry.status.state == "done"])
     models = triangles(table)

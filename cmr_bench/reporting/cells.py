@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from cmr_bench.reporting.verdicts import struck
-from cmr_bench.store import Cell, Status, Store, key_of, read_json
+from cmr_bench.store import Cell, Status, Store, key_of, read_json, sweeps
 
 CHOICES = ("data", "mask", "protocol", "metric")
 """What cell.json says about a cell beside its model."""
@@ -61,8 +61,10 @@ class Entry:
         return self.model.startswith("control")
 
 
-def entries(root: str | os.PathLike[str], *, waiting: bool = False) -> list[Entry]:
-    """All cells of a store with their groups; models by name, controls last, seeds in order.
+def entries(
+    root: str | os.PathLike[str], *, waiting: bool = False, sweep: str | None = None
+) -> list[Entry]:
+    """All cells of a store, or of one sweep, with their groups; models by name, controls last, seeds in order.
 
     With `waiting` also the jobs that are no cell yet, each as one that lies in the job's folder.
     """
@@ -70,6 +72,7 @@ def entries(root: str | os.PathLike[str], *, waiting: bool = False) -> list[Entr
     jobs = store.waiting() if waiting else []
     found = [_entry(Cell(job.folder), job.about, job.status) for job in jobs]
     found += [_entry(cell, cell.about, cell.status) for cell in store.cells()]
+    found = [e for e in found if sweep is None or sweep in sweeps(e.about)]
     names = _group_names(found)
     named = [
         Entry(e.cell, e.about, e.environment, e.status, e.scores, e.settings, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cmr_bench.store.artefacts import Store
-from cmr_bench.store.cell import JUDGED, Cell, Status
+from cmr_bench.store.cell import JUDGED, Cell, Status, sweeps
 from cmr_bench.store.environment import environment
 from cmr_bench.store.files import (
     append_jsonl,
@@ -29,5 +29,6 @@ __all__ = [
     "key_of",
     "read_json",
     "read_jsonl",
+    "sweeps",
     "write_json",
 ]

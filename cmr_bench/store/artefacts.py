@@ -6,11 +6,12 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cmr_bench.store.cell import Cell, cell_folder
-from cmr_bench.store.files import key_of, sweep_strays, sync, write_json
+from cmr_bench.store.files import key_of, read_json, sweep_strays, sync, write_json
 from cmr_bench.store.job import Job
 from cmr_bench.store.locks import locked
 
@@ -31,7 +32,8 @@ class Store:
 
         `done.json`, written last, is the only sign of success. A folder without it is handed to
         `make` again, which may resume what lies there. Processes that ask at the same time wait
-        for one builder, and go on in its place if it dies.
+        for one builder, and go on in its place if it dies. `seconds` in `done.json` counts all
+        attempts but those that were killed.
         """
         key = key_of(inputs)
         folder = self.artefact(kind, key)
@@ -41,16 +43,23 @@ class Store:
             if not (folder / DONE).exists():
                 folder.mkdir(parents=True, exist_ok=True)
                 sweep_strays(folder)
-                start = time.time()
-                make(folder)
+                spent, start = folder.with_name(f"{key}.spent"), time.time()
+                before = float(read_json(spent).get("seconds", 0.0))
+                try:
+                    make(folder)
+                except BaseException:
+                    with suppress(OSError):  # the disk may be what failed
+                        write_json(spent, {"seconds": before + time.time() - start})
+                    raise
                 sync_tree(folder)
                 write_json(folder / "inputs.json", inputs)
                 record = {
-                    "seconds": time.time() - start,
+                    "seconds": before + time.time() - start,
                     "host": platform.node(),
                     "time": time.time(),
                 }
                 write_json(folder / DONE, record)
+                spent.unlink(missing_ok=True)
         return folder
 
     def cell(self, model: str, key: str) -> Cell:

@@ -34,6 +34,11 @@ def cell_folder(root: Path, model: str, key: str) -> Path:
     return root / "cells" / f"{model.replace('/', '-')}-{key}"
 
 
+def sweeps(about: Mapping[str, Any]) -> list[str]:
+    """The sweeps that asked for a cell, the first of which it was made for."""
+    return list(about.get("sweeps") or filter(None, [about.get("sweep")]))
+
+
 @dataclass(frozen=True)
 class Status:
     """Where a cell stands; `detail` is the last line of the error, or the last step of the log."""
@@ -104,8 +109,16 @@ class Cell:
 
     @property
     def about(self) -> dict[str, Any]:
-        """`cell.json`: key, model, data, mask, metric, protocol, seed, sweep, tags, parameters."""
+        """`cell.json`: key, model, data, mask, metric, protocol, seed, sweep, sweeps, tags, parameters."""
         return read_json(self.folder / "cell.json")
+
+    def join(self, sweep: str | None) -> list[str]:
+        """All sweeps that asked for the cell, of which this is one now; `sweep` in `about` is the first of them."""
+        about = self.about
+        every = list(dict.fromkeys(filter(None, [*sweeps(about), sweep])))
+        if about and every != sweeps(about):
+            self.write("cell.json", {**about, "sweeps": every})
+        return every
 
     @property
     def environment(self) -> dict[str, Any]:

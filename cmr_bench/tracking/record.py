@@ -2,7 +2,7 @@
 
 Keys of a W&B run, all stable:
 
-- id: key of the cell; group: sweep; name: `<model>-<data>-s<seed>`; tags: model, data, protocol and the cell's own;
+- id: key of the cell; group: sweep; name: `<model>-<data>-s<seed>`; tags: model, data, protocol, further sweeps and the cell's own;
   job type: `cell` (or `comparison` for the one run of a sweep that `cmr_bench.sync` adds)
 - history: the names that were logged, with the optimiser step as its step
 - summary: `<score>` (as in scores.jsonl, `fidelity/kid`), `<score>_low`, `<score>_high`, `<score>_n`,
@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cmr_bench.store import Cell, key_of, read_json, write_json
+from cmr_bench.store import Cell, key_of, read_json, sweeps, write_json
 from cmr_bench.tracking.runs import Grey
 from cmr_bench.tracking.strips import Strip
 
@@ -31,7 +31,7 @@ def identity(
     """The arguments of `wandb.init`; the same for every attempt at a cell and for its replay."""
     about = cell.about
     words = [str(about.get(word) or "") for word in ("model", "data", "protocol")]
-    tags = dict.fromkeys([*words, *map(str, about.get("tags") or [])])
+    tags = dict.fromkeys([*words, *sweeps(about)[1:], *map(str, about.get("tags") or [])])
     return {
         "id": about.get("key") or cell.folder.name,
         "name": "-".join([word for word in words[:2] if word] + [f"s{about.get('seed', 0)}"]),

@@ -143,7 +143,11 @@ def test_the_verb_prints_the_table_and_the_page(root: Path, tmp_path: Path) -> N
 
 def test_the_exit_code_says_whether_every_cell_is_done(root: Path, tmp_path: Path) -> None:
     def ask(store: Path) -> None:
-        task(OmegaConf.create({"store": {"root": str(store)}, "out": None, "all_done": True}))
+        task(
+            OmegaConf.create(
+                {"store": {"root": str(store)}, "sweep": None, "out": None, "all_done": True}
+            )
+        )
 
     shutil.copytree(root, tmp_path / "runs")
     ask(tmp_path / "runs")
@@ -167,12 +171,30 @@ def test_what_is_no_cell_yet_is_listed_and_not_done(
     failed.fail(ValueError("data.root=/x: 3 faults"))
     known.belongs_to(store.cells()[0])
     with pytest.raises(SystemExit, match="6 of 8 cells are done"):
-        task(OmegaConf.create({"store": {"root": str(store.root)}, "out": None, "all_done": True}))
+        task(
+            OmegaConf.create(
+                {"store": {"root": str(store.root)}, "sweep": None, "out": None, "all_done": True}
+            )
+        )
     text = capsys.readouterr().out
     assert "6 of 8 cells done" in text and re.search(r"fm .*seed 7: new", text)
     assert re.search(r"fm .*seed 8: failed ValueError: data.root=/x: 3 faults \(.*/log.txt", text)
     assert "3 faults" in (store.root / "report" / "index.html").read_text()
     assert len(entries(store.root)) == 6, "W&B hears of cells alone"
+
+
+def test_the_report_of_a_sweep_holds_every_cell_that_it_asked_for(
+    root: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(root, tmp_path / "runs")
+    store = Store(tmp_path / "runs")
+    for cell in store.cells()[:2]:
+        cell.join("latent")
+    assert (
+        len(entries(store.root, sweep="latent")) == 2
+        and len(entries(store.root, sweep="demo")) == 6
+    )
+    assert "2 of 2 cells done" in report(store.root, sweep="latent")
 
 
 def test_cells_that_another_version_judged_are_named_and_not_compared(
