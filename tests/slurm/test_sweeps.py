@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -11,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from slurm_support import STEPS, Cluster, Sweep, about, slurm, until
+from slurm_support import ON_SLURM, STEPS, Cluster, Sweep, about, slurm, typed, until
 
 from cmr_bench.interruption import BUSY
 
@@ -83,6 +84,9 @@ def test_a5_time_limit_again_and_again(sweep: Sweep, same: Same) -> None:
     sweep.type("seed=0", "hydra.launcher.time=1", "hydra.launcher.signal_seconds=45")
     until(lambda: sweep.cell(0).status.state == "done", "done", 600)
     same(sweep, 0)
+    assert int(about(sweep.number(0))["Restarts"]) >= 1
+    steps = sweep.goes_on_at(0)
+    assert steps and 0 < steps[0] <= steps[-1] < STEPS and steps == sorted(steps)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +226,24 @@ def test_preemption_that_cancels(
         sweep.type("seed=0")
     same(sweep, 0)
     assert len(sweep.goes_on_at(0)) == 1
+
+
+@fast
+def test_a16_an_array_is_known_though_sbatch_never_said_that_it_was_taken(
+    sweep: Sweep, same: Same
+) -> None:
+    deaf = sweep.place / "bin" / "sbatch"
+    deaf.parent.mkdir()
+    deaf.write_text(
+        f'#!/bin/bash\n{shutil.which("sbatch")} "$@" >/dev/null\necho Socket timed out >&2\nexit 1\n'
+    )
+    deaf.chmod(0o755)
+    path = f"{deaf.parent}:{os.environ['PATH']}"
+    lost = typed(sweep.place, *ON_SLURM, "model=fm", "seed=0,1", PATH=path)
+    assert lost.returncode == 2 and lost.stderr.count("sbatch: Socket timed out") == 1, lost.stderr
+    again = sweep.type("seed=0,1,2")
+    assert again.count("queued as") == 2 and again.count("submitted as") == 1
+    same(sweep, 0, 1)
 
 
 def test_a_cell_on_two_nodes(sweep: Sweep, alone: Sweep) -> None:
