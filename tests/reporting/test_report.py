@@ -77,6 +77,14 @@ def test_the_page_is_whole_and_fetches_nothing(root: Path, tmp_path: Path) -> No
         assert fact in words
 
 
+def test_no_model_leads_where_intervals_overlap(root: Path, tmp_path: Path) -> None:
+    report(root, tmp_path)
+    text = (tmp_path / "index.html").read_text()
+    assert text.count("leads") == 1 and "Fidelity: fm leads" in text
+    assert "Privacy: ldm (0.97) is not separated from ddpm and fm." in text
+    assert "Privacy is set by mia_auc (ddpm, fm, ldm)." in text
+
+
 def test_the_files_agree_with_each_other(root: Path, tmp_path: Path) -> None:
     report(root, tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
