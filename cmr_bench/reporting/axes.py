@@ -49,7 +49,7 @@ def headlines(rows: Rows) -> dict[str, dict[str, Span]]:
         if not (row.get("unfit") or row.get("void") or void(row.get("extra")))
     }
     there = [name for name in ATTACKS if math.isfinite(_limits(rows, name).value)]
-    attack = max(there, key=lambda name: _limits(rows, name).low, default="privacy/attack")
+    attack = max(there, key=lambda name: _limits(rows, name).low, default="privacy/an attack")
     ratio = {"utility/dice_ratio": _share(rows, "utility/dice_ratio", of=1.0)}
     dice = {"utility/dice": _share(rows, "utility/dice")}
     return {

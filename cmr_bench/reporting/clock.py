@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cmr_bench.reporting.cells import Entry
-from cmr_bench.reporting.plots import STYLE, legend
+from cmr_bench.reporting.legends import legend
+from cmr_bench.reporting.plots import STYLE
 
 PANELS = {
     "loss_gap": "loss, held-out less training",

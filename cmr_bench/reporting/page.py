@@ -47,6 +47,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
     curves = curves_plot(found, palette)
     learning = learning_plot(found, palette)
     drawn = legible(models)
+    trade_off = trade_off_plot(drawn, palette, controls)
     many = len(groups) > LEGIBLE
     attacks = roc_plot(found, palette)
     main, rest = parted(table)
@@ -68,7 +69,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
         protocols=[] if many else side_by_side(table),
         left_out=len(models) - len(drawn),
         triangle=_picture(triangle_plot(drawn, palette)) if models else None,
-        trade_off=_picture(trade_off_plot(drawn, palette, controls)) if len(models) > 1 else None,
+        trade_off=_picture(trade_off) if trade_off else None,
         curves=_picture(curves) if curves else None,
         instruments=instruments_of(found),
         learning=_picture(learning) if learning else None,

@@ -30,7 +30,7 @@ def summary(found: Sequence[Entry], models: Mapping[str, Mapping[str, Span]]) ->
             continue
         first = max(rivals, key=lambda g: rivals[g].value)
         near = [g for g in rivals if g != first and rivals[g].high >= rivals[first].low]
-        others = " and ".join(near) if len(near) < 4 else f"{len(near)} others"
+        others = ", ".join(near) if len(near) < 4 else f"{len(near)} others"
         value = f"{rivals[first].value:.2f}"
         lines.append(
             f"{axis.capitalize()}: {first} ({value}) is not separated from {others}."

@@ -81,7 +81,7 @@ def test_no_model_leads_where_intervals_overlap(root: Path, tmp_path: Path) -> N
     report(root, tmp_path)
     text = (tmp_path / "index.html").read_text()
     assert text.count("leads") == 1 and "Fidelity: fm leads" in text
-    assert "Privacy: ldm (0.97) is not separated from ddpm and fm." in text
+    assert "Privacy: ldm (0.97) is not separated from ddpm, fm." in text
     assert "Privacy is set by mia_auc (ddpm, fm, ldm)." in text
 
 
@@ -224,7 +224,8 @@ def test_more_models_than_columns_are_shown_by_their_headlines(root: Path, tmp_p
         cell = store.cell("fm", f"{k:012d}")
         cell.write("cell.json", {"model": "fm", "data": "phantom", "seed": 0})
         (cell.folder / "config.yaml").write_text(f"data: {{limit: {k}}}")
-        cell.add_scores([Score("fidelity/adherence", 0.5 + 0.03 * k, better="higher")], metric="a")
+        values = {"fidelity/adherence": 0.5 + 0.03 * k, "utility/dice": 0.7}
+        cell.add_scores([Score(n, v, better="higher") for n, v in values.items()], metric="a")
         cell.finish()
     text = report(tmp_path)
     assert "fm limit=13" in text and "0.89" in text and "14 of 14 cells done" in text
