@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
 from cmr_bench.reporting.axes import triangles
 from cmr_bench.reporting.cells import Entry
@@ -145,11 +146,13 @@ def instruments_of(found: Sequence[Entry]) -> list[Verdict]:
     return list(dict.fromkeys(verdict for record in records for verdict in verdicts(record)))
 
 
-def _grids(found: Sequence[Entry], name: str, most: int = 12) -> list[tuple[str, str]]:
-    """The picture of this name of the first seed of each group."""
-    grids: dict[str, str] = {}
+def _grids(found: Sequence[Entry], name: str, most: int = 12) -> list[tuple[str, str, str]]:
+    """The picture of this name of the first seed of each group, and the caption that it carries."""
+    grids: dict[str, tuple[str, str, str]] = {}
     for entry in found:
         path = entry.cell.folder / name
         if entry.group not in grids and len(grids) < most and path.is_file():
-            grids[entry.group] = _embed(path.read_bytes())
-    return list(grids.items())
+            with Image.open(path) as picture:
+                caption = str(picture.info.get("Description", ""))
+            grids[entry.group] = (entry.group, _embed(path.read_bytes()), caption)
+    return list(grids.values())
