@@ -42,7 +42,7 @@ def score_frame(found: Iterable[Entry]) -> pd.DataFrame:
     """One row for each score of each cell, as it stands in `scores.jsonl`."""
     rows: list[dict[str, object]] = []
     for e in found:
-        whose = {"group": e.group, "control": e.is_control, "seed": e.seed}
+        whose = {"group": e.group, "model": e.model, "control": e.is_control, "seed": e.seed}
         whose |= {"cell": e.cell.folder.name, "setting": setting(e)}
         rows += [whose | score for score in e.scores]
     return pd.DataFrame(rows)
