@@ -18,7 +18,7 @@ from cmr_bench.reporting.cells import Entry
 from cmr_bench.reporting.clock import clock_plot
 from cmr_bench.reporting.cost import STAGES, cost, environments, seconds_of
 from cmr_bench.reporting.learning import learning_plot
-from cmr_bench.reporting.numbers import counts, decimals, label, number
+from cmr_bench.reporting.numbers import arrow, counts, decimals, label, number, real
 from cmr_bench.reporting.plots import (
     colours,
     curves_plot,
@@ -31,9 +31,8 @@ from cmr_bench.reporting.protocols import side_by_side
 from cmr_bench.reporting.roc import roc_plot
 from cmr_bench.reporting.summary import origin_lines, summary
 from cmr_bench.reporting.tables import (
-    ARROWS,
+    HEADLINES,
     LEGIBLE,
-    headlines,
     parted,
 )
 from cmr_bench.reporting.verdicts import Verdict, verdicts
@@ -41,7 +40,7 @@ from cmr_bench.store import read_json
 
 
 def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
-    groups = list(dict.fromkeys(e.group for e in found))
+    groups = list(dict.fromkeys(table["group"]))
     palette = colours(found)
     models = triangles(table)
     controls = {e.group for e in found if e.is_control}
@@ -62,11 +61,11 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
     return template.render(
         sentences=summary(found, models),
         origins=origin_lines(table),
-        groups=[group for group in groups if group in set(table["group"])],
+        groups=groups,
         palette=palette,
         axes=[] if many else _rows(main),
         details=[] if many else _rows(rest),
-        headlines=headlines(table) if many else None,
+        headlines=_headlines(table) if many else [],
         protocols=[] if many else side_by_side(table),
         left_out=len(models) - len(drawn),
         triangle=_picture(triangle_plot(drawn, palette)) if models else None,
@@ -101,23 +100,34 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
         scores = []
         for name, part in rows.groupby("name", sort=False):
             digits = decimals(part)
-            first = part.iloc[0]
+            n = counts(part)
             scores.append(
                 {
                     "name": name,
                     "label": label(str(name)),
-                    "arrow": ARROWS.get(first["better"] or "", ""),
-                    "reference": number(part["reference"].astype(float).mean(), digits),
+                    "arrow": arrow(part),
+                    "reference": real(part, digits),
                     "reference_name": next((t for t in part["reference_name"] if t), ""),
-                    "n": counts(part),
-                    "unit": first["unit"] or "",
+                    "n": n,
+                    "unit": next((unit for unit in part["unit"] if unit), ""),
                     "reason": _shared_reason(part),
                     "unfit": next(filter(None, part["unfit"]), ""),
-                    "values": {row["group"]: _value(row, digits) for _, row in part.iterrows()},
+                    "values": {
+                        row["group"]: _value(row, digits) | {"n": row["n"] if " to " in n else ""}
+                        for _, row in part.iterrows()
+                    },
                 }
             )
         axes.append({"name": axis, "scores": scores})
     return axes
+
+
+def _headlines(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The headline scores in their order, for more models than columns."""
+    scores = [score for axis in _rows(table) for score in axis["scores"]]
+    return sorted(
+        (s for s in scores if s["name"] in HEADLINES), key=lambda s: HEADLINES.index(s["name"])
+    )
 
 
 def _shared_reason(part: pd.DataFrame) -> str:

@@ -225,11 +225,16 @@ def test_more_models_than_columns_are_shown_by_their_headlines(root: Path, tmp_p
         cell.write("cell.json", {"model": "fm", "data": "phantom", "seed": 0})
         (cell.folder / "config.yaml").write_text(f"data: {{limit: {k}}}")
         values = {"fidelity/adherence": 0.5 + 0.03 * k, "utility/dice": 0.7}
-        cell.add_scores([Score(n, v, better="higher") for n, v in values.items()], metric="a")
+        words = {"better": "higher", "reference": 0.917, "n": 9}
+        cell.add_scores(
+            [Score(n, v, v - 0.02, v + 0.02, **words) for n, v in values.items()], metric="a"
+        )
         cell.finish()
     text = report(tmp_path)
     assert "fm limit=13" in text and "0.89" in text and "14 of 14 cells done" in text
     page = (tmp_path / "report" / "index.html").read_text()
+    assert "<td>real</td><td>0.92</td>" in page and "<small>0.87 to 0.91</small>" in page
+    assert re.search("real +0.92 +0.92", text)
     assert "The plots hold the first models; 2 more" in page and "<td>fm limit=13</td>" in page
 
 

@@ -68,6 +68,22 @@ def test_controls_do_not_compete(tmp_path: Path) -> None:
     assert list(table["best"]) == [False, True, False]
 
 
+def test_direction_and_reference_are_those_of_all_models_in_every_block(tmp_path: Path) -> None:
+    for k in range(4):
+        made = Store(tmp_path).cell(f"model{k}", "0" * 12)
+        made.write("cell.json", {"model": f"model{k}", "seed": 0, "data": "phantom"})
+        words = {"better": "lower", "reference": 0.05 + 0.01 * k, "n": 60 + k}
+        blank = Score("privacy/copied_subjects", float("nan"), reason="needs more")
+        score = Score("privacy/copied_subjects", 0.1, 0.05, 0.15, **words)
+        made.add_scores([blank if k in (0, 3) else score], metric="copies")
+        made.finish()
+    rows = [
+        r for r in terminal(compare(entries(tmp_path))).splitlines() if r.startswith("  copied")
+    ]
+    assert len(rows) == 2
+    assert all(r.startswith("  copied_subjects ↓") and "0.06 to 0.07   61 to 62" in r for r in rows)
+
+
 def test_seeds_are_averaged_and_other_settings_are_columns(tmp_path: Path) -> None:
     for seed, value in ((0, 1.0), (1, 2.0)):
         cell(tmp_path, "fm", seed, value, model={"steps": 20, "seed": seed}, store={"root": seed})
