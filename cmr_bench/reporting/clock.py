@@ -91,7 +91,12 @@ def _draw(panel: Axes, curve: Curve, label: str, colour: str) -> None:
     panel.plot(step, reference, color="#999999", lw=1, ls=":")
 
 
+def step_of(entry: Entry) -> float | None:
+    """The step where memorisation began; None where it did not."""
+    steps = [score["value"] for score in entry.scores if score["name"] == STEP]
+    return next((float(step) for step in steps if step is not None and np.isfinite(step)), None)
+
+
 def _mark(panel: Axes, entry: Entry, colour: str) -> None:
-    for score in entry.scores:
-        if score["name"] == STEP and np.isfinite(score["value"]):
-            panel.axvline(score["value"], color=colour, lw=1, ls="--")
+    if (step := step_of(entry)) is not None:
+        panel.axvline(step, color=colour, lw=1, ls="--")

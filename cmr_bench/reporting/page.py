@@ -15,7 +15,7 @@ from PIL import Image
 
 from cmr_bench.reporting.axes import triangles
 from cmr_bench.reporting.cells import Entry
-from cmr_bench.reporting.clock import clock_plot
+from cmr_bench.reporting.clock import clock_plot, step_of
 from cmr_bench.reporting.cost import STAGES, cost, environments, seconds_of
 from cmr_bench.reporting.learning import learning_plot
 from cmr_bench.reporting.numbers import arrow, counts, decimals, label, number, real
@@ -75,6 +75,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
         learning=_picture(learning) if learning else None,
         attacks=_picture(attacks) if attacks else None,
         clock=_picture(clock) if clock else None,
+        began=any(step_of(e) is not None for e in found),
         grids=_grids(found, "grid.png"),
         copies=_grids(found, "copies.png"),
         stages=[s for s in STAGES if any(s in seconds_of(e) for e in found)],
