@@ -139,10 +139,10 @@ def work(cell: Cell, stages: Stages, tracker: Tracker) -> None:
         # Scores come last: a metric that has them is whole.
         cell.add_scores(scores, metric=name, seconds=seconds)
         tracker.summarise(scores)
+    cell.write("instruments.json", tested := instruments(stages, encode))
     worst = save_pairs(cell.folder, pools["synthetic"], pools["train"])
     if worst is not None:
         tracker.log_image("near copies", worst[None, None])
-    cell.write("instruments.json", tested := instruments(stages, encode))
     spans = triangle({row["name"]: row for row in struck(cell.scores(), tested)})
     tracker.summarise([], **{f"triangle/{axis}": span.value for axis, span in spans.items()})
     cell.write("environment.json", environment(data_hash=stages.data_hash, seconds=stages.seconds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import tiny
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from cmr_bench.callbacks.memorisation import Memorisation, begun, memorisation_step
+from cmr_bench.callbacks.memorisation import Memorisation, begun, memorisation_step, power
 from cmr_bench.config import build, conf_path
 from cmr_bench.launchers.jobs import job_of
 from cmr_bench.metrics.base import Metric
@@ -20,6 +21,8 @@ from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.privacy.membership import Membership
 from cmr_bench.reporting.cells import Entry
 from cmr_bench.reporting.clock import clock_plot, curves
+from cmr_bench.reporting.page import page
+from cmr_bench.reporting.tables import compare
 from cmr_bench.seeds import mix
 from cmr_bench.stages import Stages
 from cmr_bench.store import Cell, Status, key_of
@@ -53,6 +56,15 @@ def test_the_score_lies_between_two_checkpoints_or_says_why_there_is_none() -> N
     assert "never sees the model" in score.reason
     (score,) = memorisation_step(rows(False, True), **rule)
     assert score.reason == "no memorisation showed by step 20 (2 checkpoints)"
+    sides = [{"step": 10, "name": f"memorisation/{side}", "value": 4.0} for side in ("members", "others")]  # fmt: skip
+    (score,) = memorisation_step([*rows(False), *sides], **rule)
+    assert score.reason.endswith("4 against 4 subjects: only an AUC of 1.00 could show")
+
+
+def test_the_power_of_more_subjects_is_more() -> None:
+    assert power(2, 40).endswith("nothing could show")
+    least = [float(re.search(r"AUC of (\S+)", power(n, n)).group(1)) for n in (4, 8, 24)]
+    assert least == sorted(least, reverse=True) and least[-1] < 0.8
 
 
 class Told(Metric):
@@ -122,7 +134,7 @@ def test_training_ends_where_memorisation_has_begun_and_resumes_to_the_same_weig
 def test_losses_and_limits_are_logged() -> None:
     logged: dict[str, float] = {}
     logger = SimpleNamespace(log_metrics=lambda values, step: logged.update(values))
-    trainer = SimpleNamespace(logger=logger, global_step=2, should_stop=False)
+    trainer = SimpleNamespace(loggers=[logger], global_step=2, should_stop=False)
 
     model = tiny.awake(tiny.fm())
     watch = clock(metrics={"m": Membership(times=[0.3], repeats=1, blind=False)}, patience=1)
@@ -132,6 +144,7 @@ def test_losses_and_limits_are_logged() -> None:
     assert logged["memorisation/train_loss"] == pytest.approx(float(losses.mean()), rel=1e-5)
     assert logged["memorisation/mia_auc"] == logged["train/privacy/mia_auc"]
     assert logged["memorisation/mia_auc_reference"] == 0.5
+    assert logged["memorisation/members"] == len(set(watch.train.subjects))
     shows = logged["memorisation/mia_auc_low"] > 0.5
     assert logged["memorisation/shows"] == shows and watch.shown == {2: shows}
 
@@ -142,7 +155,7 @@ def test_the_metrics_of_the_configuration_answer() -> None:
     metrics = {key: build(part) for key, part in node.metrics.items()}
     held_out = replace(tiny.pool(24, seed=1), name="val")
     watch = clock(metrics=metrics, signs=node.signs, held_out=held_out, count=24)
-    trainer = SimpleNamespace(logger=None, global_step=2, should_stop=False)
+    trainer = SimpleNamespace(loggers=[], global_step=2, should_stop=False)
     found = {s.name for s in watch.told(trainer, watch.seen(tiny.awake(tiny.fm())))}
     assert {*node.signs, "privacy/copy_rate"} <= found
     assert watch.shown.keys() == {2}
@@ -175,8 +188,12 @@ def test_the_curve_shows_the_gap_the_limits_and_the_step(tmp_path) -> None:
     found = curves(cell.logged())
     assert found["loss_gap"][:, 1] == pytest.approx([0.1, 0.2, 0.3])
     assert found["mia_auc"][1] == pytest.approx([20, 20 / 30, 0.5, 1, 0.5])
-    began = {"name": "privacy/memorisation_step", "value": 30.0}
+    began = {"name": "privacy/memorisation_step", "axis": "privacy", "value": 30.0}
+    began |= {"low": 20, "high": 30, "reference": None, "n": 3, "reason": "", "better": "higher", "unit": "", "reference_name": ""}  # fmt: skip
     entry = Entry(cell, {}, {}, Status("done"), [began], {}, "fm")
+    quiet = Entry(cell, {}, {}, Status("done"), [], {}, "fm")
+    for one, said in ((entry, True), (quiet, False)):
+        assert ("Dashed" in page([one], compare([one]))) == said
     figure = clock_plot([entry], {"fm": "#000000"})
     assert len(figure.axes) == 2
     dashed = [line for line in figure.axes[1].lines if line.get_linestyle() == "--"]

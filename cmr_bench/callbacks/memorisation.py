@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 
 from cmr_bench.callbacks.metrics import MetricCallback, write
+from cmr_bench.discrimination import auc
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.stats import subject_means
 from cmr_bench.types import Score
@@ -17,6 +19,8 @@ PREFIX = "memorisation/"
 SHOWS = f"{PREFIX}shows"
 VOID = f"{PREFIX}void"
 STEP = "privacy/memorisation_step"
+SIDES = {"members": "train", "others": "test"}
+"""What the numbers of subjects are logged as, by pool."""
 
 
 class Memorisation(MetricCallback):
@@ -29,7 +33,7 @@ class Memorisation(MetricCallback):
     are then a function of this callback, of which the key of the model takes note.
 
     Logged: `train_loss` and `held_out_loss` (mean over subjects of the loss at `times`, the same `repeats` noises each
-    time), every score with its limits and reference, and `shows`.
+    time), the subjects of each side, every score with its limits and reference, and `shows`.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Memorisation(MetricCallback):
         found = super().told(trainer, evidence)
         values = {"train_loss": self._loss(evidence, "train")}
         values["held_out_loss"] = self._loss(evidence, "test")
+        values |= {side: len(set(evidence.subjects(pool))) for side, pool in SIDES.items()}
         for score in found:
             name = score.name.removeprefix("privacy/")
             parts = {"": score.value, "_low": score.low, "_high": score.high}
@@ -93,6 +98,18 @@ def begun(shown: Mapping[int, bool], patience: int) -> int | None:
     return run[0] if len(run) >= patience else None
 
 
+def power(members: int, others: int) -> str:
+    """What so many subjects could show, in words: the least AUC, lower ones missing whole members, with a limit above 1/2."""
+    least = "nothing"
+    for missed in range(members):
+        ranks = np.r_[np.full(missed, -1.0), np.full(members - missed, 1.0)]
+        estimate = auc(ranks, np.zeros(others))
+        if not estimate.low > 0.5:
+            break
+        least = f"only an AUC of {estimate.value:.2f}" + " and more" * (missed > 0)
+    return f"; {members} against {others} subjects: {least} could show"
+
+
 def memorisation_step(
     rows: Iterable[Mapping[str, Any]], *, patience: int, stop: bool, planned: int
 ) -> list[Score]:
@@ -112,7 +129,10 @@ def memorisation_step(
         )
         return [Score(STEP, math.nan, n=len(shown), unit="checkpoints", reason=reason)]
     if step is None:
+        sizes = {row["name"]: int(row["value"]) for row in rows if row.get("value") is not None}
+        sides = [sizes[PREFIX + side] for side in SIDES if PREFIX + side in sizes]
         reason = f"no memorisation showed by step {last} ({len(shown)} checkpoints)"
+        reason += power(*sides) if len(sides) == len(SIDES) else ""
         return [Score(STEP, math.nan, n=len(shown), unit="checkpoints", reason=reason)]
     before = max((one for one in shown if one < step), default=0)
     extra: dict[str, float | str] = {"stopped": last} if stop and last < planned else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -12,6 +12,14 @@ from cmr_bench.reporting.tables import AXES, void
 
 Rows = Mapping[str, Mapping[str, Any]]
 """Scores of one model by name."""
+
+ATTACKS = (
+    *(f"privacy/{attack}_auc" for attack in (
+        "mia", "sima", "pia", "secmi", "frequency", "calibrated", "autoencoder", "proxy", "extraction",
+    )),
+    "privacy/fcre_auc_subjects",
+)  # fmt: skip
+"""AUC of what asks whether a patient was trained on; `fcre_auc` shares subjects between its sides and does not count."""
 
 
 class Span(NamedTuple):
@@ -22,53 +30,75 @@ class Span(NamedTuple):
     high: float
 
 
-def triangle(rows: Rows) -> dict[str, Span]:
-    """Fidelity, utility and privacy of one model from its headline scores (name -> score).
+def headlines(rows: Rows) -> dict[str, dict[str, Span]]:
+    """The headline scores of each axis, each as a share of what real data reach; nan where one is not there.
 
-    An axis is as strong as its weakest headline; one that was not computed is left out:
-
-    - fidelity: min of adherence and coverage, each as share of what real data score, at most 1
+    - fidelity: adherence and coverage over those of real data, at most 1
     - utility: Dice of the segmenter trained on synthetic images over that of the one trained on
       real images, at most 1
-    - privacy: min of 2 (1 - max(AUC, 1/2)) over the membership and extraction attacks (1: no better
-      than a coin, 0: every patient found), and of 1 minus the copies in excess of real held-out
-      data
+    - privacy: 2 (1 - max(AUC, 1/2)) of one of ATTACKS (1: no better than a coin, 0: every patient
+      found), and 1 minus the copies in excess of real held-out data. Of several attacks the one
+      counts whose lower limit is highest: the luckiest of many would lie above 1/2 by chance.
 
-    Limits are those of the same expression at the limits of the scores. This is a view of the
-    table, not a ranking: equal values may stand for different faults. Scores that are unfit on the
-    data, or void because an attack blind to the model succeeds too, count as not computed.
+    Scores that are unfit on the data, or void because an attack blind to the model succeeds too,
+    are not there.
     """
     rows = {
         name: row
         for name, row in rows.items()
         if not (row.get("unfit") or row.get("void") or void(row.get("extra")))
     }
-    candidates: dict[str, list[Span]] = {
-        "fidelity": [_share(rows, "fidelity/adherence"), _share(rows, "fidelity/coverage")],
-        "utility": [_share(rows, "utility/dice_ratio", of=1.0)],
-        "privacy": [
-            _safety(rows, "privacy/mia_auc"),
-            _safety(rows, "privacy/fcre_auc"),
-            _originality(rows),
-        ],
-    }
-    if not _there(candidates["utility"]):
-        candidates["utility"] = [_share(rows, "utility/dice")]
-    spans = {axis: _there(found) for axis, found in candidates.items()}
+    there = [name for name in ATTACKS if math.isfinite(_limits(rows, name).value)]
+    attack = max(there, key=lambda name: _limits(rows, name).low, default="privacy/an attack")
+    ratio = {"utility/dice_ratio": _share(rows, "utility/dice_ratio", of=1.0)}
+    dice = {"utility/dice": _share(rows, "utility/dice")}
     return {
-        axis: Span(*(min(span[k] for span in found) for k in range(3)))
-        for axis, found in spans.items()
-        if found
+        "fidelity": {
+            f"fidelity/{k}": _share(rows, f"fidelity/{k}") for k in ("adherence", "coverage")
+        },
+        "utility": dice if _missing(ratio) else ratio,
+        "privacy": {attack: _safety(rows, attack), "privacy/copy_rate": _originality(rows)},
+    }
+
+
+def triangle(rows: Rows) -> dict[str, Span]:
+    """Fidelity, utility and privacy of one model from its headline scores (name -> score).
+
+    An axis is as strong as its weakest headline, limit for limit; where one is missing it is left
+    open. This is a view of the table, not a ranking: equal values may stand for different faults.
+    """
+    return {
+        axis: Span(*(min(span[k] for span in spans.values()) for k in range(3)))
+        for axis, spans in headlines(rows).items()
+        if not _missing(spans)
     }
 
 
 def triangles(table: pd.DataFrame) -> dict[str, dict[str, Span]]:
     """The triangle of each group of a comparison that has at least one axis."""
-    found = {
-        str(group): triangle({row["name"]: row for _, row in part.iterrows()})
-        for group, part in table.groupby("group", sort=False)
-    }
+    found = {group: triangle(rows) for group, rows in _groups(table)}
     return {group: spans for group, spans in found.items() if spans}
+
+
+def origins(table: pd.DataFrame) -> dict[str, dict[str, list[str]]]:
+    """{axis: {words: groups}}: which headline sets the axis, or which is missing so that it is open."""
+    found: dict[str, dict[str, list[str]]] = {axis: {} for axis in AXES}
+    for group, rows in _groups(table):
+        for axis, spans in headlines(rows).items():
+            lacks = " and ".join(name.split("/")[1] for name in _missing(spans))
+            weakest = min(spans, key=lambda name: spans[name].value).split("/")[1]
+            words = f"open for want of {lacks}" if lacks else f"set by {weakest}"
+            found[axis].setdefault(words, []).append(group)
+    return found
+
+
+def _groups(table: pd.DataFrame) -> Iterator[tuple[str, Rows]]:
+    for group, part in table.groupby("group", sort=False):
+        yield str(group), {row["name"]: row for _, row in part.iterrows()}
+
+
+def _missing(spans: Mapping[str, Span]) -> list[str]:
+    return [name for name, span in spans.items() if not math.isfinite(span.value)]
 
 
 def complete(spans: Mapping[str, Span]) -> bool:
@@ -102,7 +132,3 @@ def _originality(rows: Rows) -> Span:
     real = float(rows.get("privacy/copy_rate", {}).get("reference", math.nan))
     usual = real if math.isfinite(real) else 0.0
     return _through(_limits(rows, "privacy/copy_rate"), lambda rate: 1 - max(0.0, rate - usual))
-
-
-def _there(spans: list[Span]) -> list[Span]:
-    return [span for span in spans if math.isfinite(span.value)]

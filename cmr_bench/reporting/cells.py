@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import starmap
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -31,6 +33,9 @@ ELSEWHERE = {
     "checkpoint_minutes",
 }
 """Parts of a configuration that say where and how a cell ran, not what it is."""
+
+FILES = "model.synthetic"
+"""Images that were made elsewhere: their folder or file is their name, also where there is only one."""
 
 PLACES = (("data", "root"), ("external", "root"), ("synthesis", "batch"))
 """Single keys that do."""
@@ -112,29 +117,56 @@ def _flat(node: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]
 
 
 def _group_names(found: list[Entry]) -> list[str]:
-    """The model's name, and where several settings of it are compared, what sets them apart."""
-    distinct: dict[str, dict[str, Mapping[str, Any]]] = {}
+    """The model's name, and where several settings of it are compared, what sets them apart.
+
+    Settings that would get the same name, as two files of one name, get it in full.
+    """
+    rivals: dict[str, dict[str, Mapping[str, Any]]] = {}
     for entry in found:
         if entry.settings:
-            distinct.setdefault(entry.model, {})[key_of(entry.settings)] = entry.settings
-    apart = {model: _differences(list(rivals.values())) for model, rivals in distinct.items()}
-    return [
-        " ".join(
-            [entry.model.removeprefix("control/")]
-            + [
-                f"{key.split('.')[-1]}={entry.settings[key]}"
-                for key in apart.get(entry.model, [])
-                if key in entry.settings
-            ]
-        )
-        for entry in found
-    ]
+            rivals.setdefault(entry.model, {})[key_of(entry.settings)] = entry.settings
+    names: dict[tuple[str, str], str] = {}
+    for model, settings in rivals.items():
+        apart = {key: _apart(key, settings) for key in settings}
+        short = {key: " ".join(filter(None, starmap(_word, apart[key]))) for key in settings}
+        for key, words in short.items():
+            alone = list(short.values()).count(words) == 1
+            full = " ".join(f"{name}={value}" for name, value in apart[key])
+            names[model, key] = f"{model} {words if alone else full}".rstrip()
+    every = (names.get((e.model, key_of(e.settings)), e.model) for e in found)
+    return [name.removeprefix("control/") for name in every]
 
 
-def _differences(settings: list[Mapping[str, Any]], most: int = 3) -> list[str]:
-    """Keys whose values differ, without the leaves below a choice (data, mask) that differs."""
-    keys = dict.fromkeys(key for one in settings for key in one)
-    differ = [key for key in keys if len({repr(one.get(key)) for one in settings}) > 1]
-    chosen = {key for key in differ if key in CHOICES}
-    rest = [k for k in differ if k not in chosen and k.split(".")[0] not in chosen]
-    return [*sorted(chosen), *rest][:most]
+def _apart(key: str, rivals: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Any]]:
+    """What sets one of the settings apart: each leaf on which it still differs from those that agree in the leaves before."""
+    mine = rivals[key]
+    words: list[tuple[str, Any]] = []
+    for leaf in _leaves(list(rivals.values())):
+        agree = {k: one for k, one in rivals.items() if repr(one.get(leaf)) == repr(mine.get(leaf))}
+        if len(agree) < len(rivals) or leaf == FILES:
+            words.append((leaf, mine.get(leaf)))
+        rivals = agree
+    return words
+
+
+def _leaves(settings: list[Mapping[str, Any]]) -> list[str]:
+    """Those whose values differ: files made elsewhere, choices, what all have a value or a class for, and the rest."""
+    leaves = dict.fromkeys(leaf for one in settings for leaf in one)
+    differ = [k for k in leaves if k == FILES or len({repr(one.get(k)) for one in settings}) > 1]
+
+    def place(leaf: str) -> tuple[bool, ...]:
+        of_class = leaf.endswith("_target_")
+        of_some = any(leaf not in one for one in settings) and not of_class
+        return leaf != FILES, leaf not in CHOICES, of_some, of_class
+
+    return sorted(differ, key=place)
+
+
+def _word(leaf: str, value: Any) -> str:
+    """`steps=20`, `sampler=Heun`; a path by its last part; nothing for what is not set."""
+    *_, parent, last = ["", *leaf.split(".")]
+    if value is None:
+        return ""
+    if last == "_target_":
+        return f"{parent}={str(value).rpartition('.')[-1]}"
+    return Path(value).name if "/" in str(value) else f"{last}={value}"

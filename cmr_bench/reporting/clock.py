@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cmr_bench.reporting.cells import Entry
-from cmr_bench.reporting.plots import STYLE, legend
+from cmr_bench.reporting.legends import legend
+from cmr_bench.reporting.plots import STYLE
 
 PANELS = {
     "loss_gap": "loss, held-out less training",
@@ -90,7 +91,12 @@ def _draw(panel: Axes, curve: Curve, label: str, colour: str) -> None:
     panel.plot(step, reference, color="#999999", lw=1, ls=":")
 
 
+def step_of(entry: Entry) -> float | None:
+    """The step where memorisation began; None where it did not."""
+    steps = [score["value"] for score in entry.scores if score["name"] == STEP]
+    return next((float(step) for step in steps if step is not None and np.isfinite(step)), None)
+
+
 def _mark(panel: Axes, entry: Entry, colour: str) -> None:
-    for score in entry.scores:
-        if score["name"] == STEP and np.isfinite(score["value"]):
-            panel.axvline(score["value"], color=colour, lw=1, ls="--")
+    if (step := step_of(entry)) is not None:
+        panel.axvline(step, color=colour, lw=1, ls="--")

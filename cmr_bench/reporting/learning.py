@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from cmr_bench.reporting.cells import Entry
+from cmr_bench.reporting.legends import legend
 from cmr_bench.reporting.plots import STYLE
 from cmr_bench.reporting.settings import alike
 
@@ -57,14 +58,7 @@ def learning_plot(found: Sequence[Entry], palette: Mapping[str, str]) -> Figure 
             panel.set(xlabel="real subjects", ylabel="Dice")
             panel.grid(color="#eeeeee")
             panel.set_axisbelow(True)
-        shown = {
-            label: handle
-            for panel in grid
-            for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(
-            shown.values(), shown.keys(), loc="outside lower center", ncols=min(3, len(shown))
-        )
+        legend(figure, grid)
     return figure
 
 

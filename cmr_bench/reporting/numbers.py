@@ -8,6 +8,8 @@ import re
 import numpy as np
 import pandas as pd
 
+ARROWS = {"higher": "↑", "lower": "↓"}
+
 UNITS = {
     r"paper.*(?:hd95|asd)": "pixels",
     r"hd95|_asd|/asd|mask_(?:wall|rv_distance)": "mm",
@@ -42,5 +44,21 @@ def label(name: str) -> str:
 
 
 def counts(part: pd.DataFrame) -> str:
+    """How many were counted: of several models from the fewest to the most."""
     numbers = sorted({int(n) for n in part["n"].dropna() if n})
-    return "–".join(map(str, dict.fromkeys([numbers[0], numbers[-1]]))) if numbers else "–"
+    return _span(list(map(str, numbers)))
+
+
+def real(part: pd.DataFrame, digits: int) -> str:
+    """What real data score: from the least to the most where it depends on the model's set, as on its size."""
+    found = part["reference"].astype(float).dropna()
+    return _span([number(value, digits) for value in sorted(found)])
+
+
+def arrow(part: pd.DataFrame) -> str:
+    """To the better side, which every model that has the score agrees on."""
+    return next((ARROWS[side] for side in part["better"] if side in ARROWS), "")
+
+
+def _span(texts: list[str]) -> str:
+    return " to ".join(dict.fromkeys([texts[0], texts[-1]])) if texts else "–"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from cmr_bench.reporting.axes import Span, complete
 from cmr_bench.reporting.cells import Entry
+from cmr_bench.reporting.legends import legend
 from cmr_bench.reporting.tables import AXES, LEGIBLE
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -56,7 +57,7 @@ def legible(models: Mapping[str, Any]) -> dict[str, Any]:
 def triangle_plot(models: Mapping[str, Mapping[str, Span]], palette: Mapping[str, str]) -> Figure:
     """Axes from the centre (0) to the corners (1, as good as real data), one outline a model."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 4.6), layout="constrained")
+        figure = Figure(figsize=(5.6, 4.2), layout="constrained")
         axes = figure.add_subplot()
         corners = {axis: _corner(k) for k, axis in enumerate(AXES)}
         _web(axes, list(corners.values()))
@@ -68,9 +69,8 @@ def triangle_plot(models: Mapping[str, Mapping[str, Span]], palette: Mapping[str
         axes.set_aspect("equal")
         axes.axis("off")
         axes.set(xlim=(-1.15, 1.15), ylim=(-0.72, 1.22))
-        if models:
-            axes.legend(loc="upper left", bbox_to_anchor=(0.66, 1.0), handlelength=1.2)
-        else:
+        legend(figure, [axes])
+        if not models:
             axes.text(0, 0.2, "no scores yet", ha="center", color="#999999")
     return figure
 
@@ -122,15 +122,22 @@ def trade_off_plot(
     models: Mapping[str, Mapping[str, Span]],
     palette: Mapping[str, str],
     controls: Collection[str] = (),
-) -> Figure:
-    """Pairs of axes; filled where no other model is as good on both and better on one.
+) -> Figure | None:
+    """Pairs of axes that two models have or more; filled where no other model is as good on both and better on one.
 
-    Controls are shown as squares and do not compete.
+    Controls are shown as squares and do not compete. None without such a pair.
     """
+    pairs = {
+        pair: there
+        for pair in combinations(AXES, 2)
+        if len(there := {g: s for g, s in models.items() if s.keys() >= set(pair)}) > 1
+    }
+    if not pairs:
+        return None
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9, 3.2), layout="constrained")
-        for panel, (one, two) in zip(figure.subplots(1, 3), combinations(AXES, 2), strict=True):
-            there = {g: s for g, s in models.items() if one in s and two in s}
+        figure = Figure(figsize=(max(4.5, 3 * len(pairs)), 3.2), layout="constrained")
+        panels = figure.subplots(1, len(pairs), squeeze=False).flat
+        for panel, ((one, two), there) in zip(panels, pairs.items(), strict=True):
             for group, spans in there.items():
                 x, y = spans[one], spans[two]
                 beaten = any(
@@ -154,24 +161,8 @@ def trade_off_plot(
             panel.set(xlabel=one, ylabel=two)
             panel.grid(color="#eeeeee")
             panel.set_axisbelow(True)
-        legend(figure, [panel])
+        legend(figure, figure.axes)
     return figure
-
-
-def legend(
-    figure: Figure,
-    panels: Iterable[Axes],
-    loc: Literal["outside lower center", "outside upper center"] = "outside lower center",
-) -> None:
-    """One legend below the figure, or above it, with each label of its panels once."""
-    shown = {
-        label: handle
-        for panel in panels
-        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
-    }
-    if shown:
-        columns = 3 if max(map(len, shown)) > 20 else min(6, len(shown))
-        figure.legend(shown.values(), shown.keys(), loc=loc, ncols=columns)
 
 
 def curves_plot(

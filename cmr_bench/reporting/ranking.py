@@ -10,6 +10,8 @@ from scipy.stats import kendalltau
 
 RANKED = ("fidelity/kid", "fidelity/fid", "fidelity/coverage")
 SPACES = ("cardiac", "inception", "pixels")
+FEWEST = 4
+"""Cells below which an order is no evidence: two agree by chance in every second case."""
 
 
 def kendall(a: Sequence[float], b: Sequence[float]) -> float:
@@ -24,11 +26,12 @@ def kendall(a: Sequence[float], b: Sequence[float]) -> float:
 def agreement(rows: pd.DataFrame) -> Mapping[tuple[str, str], tuple[float, int]]:
     """{(score, space): (tau against the default space, cells)} from one row a cell and score.
 
-    Controls do not count: that noise is worse than an image is agreed in any space.
+    Models alone count: that a control of noise is worse than an image is agreed in any space, and
+    released sets may be samples of one model. Below FEWEST cells nothing is said.
     """
     if rows.empty:
         return {}
-    models = rows[~rows["control"].astype(bool)]
+    models = rows[~rows["control"].astype(bool) & (rows["model"] != "released")]
     wide = models.pivot_table(index="cell", columns="name", values="value", aggfunc="last")
     found = {}
     for name in RANKED:
@@ -36,7 +39,7 @@ def agreement(rows: pd.DataFrame) -> Mapping[tuple[str, str], tuple[float, int]]
             other = f"{name}_{space}"
             if name in wide and other in wide:
                 both = wide[[name, other]].dropna()
-                if len(both) > 1:
+                if len(both) >= FEWEST:
                     found[name, space] = (kendall(both[name], both[other]), len(both))
     return found
 

@@ -11,7 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cmr_bench.reporting.cells import Entry
-from cmr_bench.reporting.plots import STYLE, legend
+from cmr_bench.reporting.legends import legend
+from cmr_bench.reporting.plots import STYLE
 
 COLUMNS = 3
 
@@ -53,7 +54,7 @@ def roc_plot(found: Sequence[Entry], palette: Mapping[str, str]) -> Figure | Non
             panel.grid(color="#eeeeee")
         figure.supxlabel("share of held-out subjects called members", fontsize=9)
         figure.supylabel("share of members found", fontsize=9)
-        legend(figure, grid[: len(curves)], "outside upper center")
+        legend(figure, grid[: len(curves)])
     return figure
 
 

@@ -14,11 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cmr_bench.reporting.cells import Entry
-from cmr_bench.reporting.numbers import counts, decimals, label, number
+from cmr_bench.reporting.numbers import ARROWS, arrow, counts, decimals, label, number, real
 from cmr_bench.reporting.settings import setting
 
 AXES = ("fidelity", "utility", "privacy")
-ARROWS = {"higher": "↑", "lower": "↓"}
 COLUMNS = (
     "axis name group control value low high smallest largest seeds n unit better "
     "reference reference_name reason void unfit best"
@@ -42,7 +41,7 @@ def score_frame(found: Iterable[Entry]) -> pd.DataFrame:
     """One row for each score of each cell, as it stands in `scores.jsonl`."""
     rows: list[dict[str, object]] = []
     for e in found:
-        whose = {"group": e.group, "control": e.is_control, "seed": e.seed}
+        whose = {"group": e.group, "model": e.model, "control": e.is_control, "seed": e.seed}
         whose |= {"cell": e.cell.folder.name, "setting": setting(e)}
         rows += [whose | score for score in e.scores]
     return pd.DataFrame(rows)
@@ -151,14 +150,15 @@ def terminal(table: pd.DataFrame, *, width: int = 100, columns: int = 3) -> str:
 
 
 def headlines(table: pd.DataFrame) -> tuple[list[str], dict[str, list[str]]]:
-    """Names of the headline scores, and for each group what it scored there: for more models than columns."""
+    """Names of the headline scores, and what real data and each group scored there: for more models than columns."""
     part = table[table["name"].isin(HEADLINES)]
     names = [name for name in HEADLINES if name in set(part["name"])]
     digits = {name: decimals(rows) for name, rows in part.groupby("name")}
-    rows: dict[str, list[str]] = {str(group): ["–"] * len(names) for group in table["group"]}
-    columns = (part[key] for key in ("group", "name", "value", "best"))
-    for group, name, value, best in zip(*columns, strict=True):
-        rows[str(group)][names.index(name)] = number(value, digits[name]) + " *" * bool(best)
+    rows = {"real": [real(part[part["name"] == name], digits[name]) for name in names]}
+    rows |= {str(group): ["–"] * len(names) for group in table["group"]}
+    for _, row in part.iterrows():
+        text = number(row["value"], digits[row["name"]]) + _marks(row)
+        rows[str(row["group"])][names.index(row["name"])] = text
     return names, rows
 
 
@@ -166,9 +166,9 @@ def _headlines(table: pd.DataFrame) -> Table:
     names, rows = headlines(table)
     view = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     view.add_column("", overflow="fold")
-    arrows = table.drop_duplicates("name").set_index("name")["better"].map(ARROWS)
     for name in names:
-        view.add_column(f"{label(name)} {arrows.get(name, '')}", justify="right")
+        side = arrow(table[table["name"] == name])
+        view.add_column(f"{label(name)} {side}", justify="right")
     for group, texts in rows.items():
         view.add_row(group, *texts)
     return view
@@ -192,15 +192,15 @@ def _block(main: pd.DataFrame, groups: Sequence[str]) -> Table:
         block.add_section()
         block.add_row(str(axis).upper())
         for name, part in rows.groupby("name", sort=False):
-            digits = decimals(main[main["name"] == name])
+            every = main[main["name"] == name]
+            digits = decimals(every)
             by_group = part.set_index("group")
             cells = [
                 _cell(by_group.loc[group], digits) if group in by_group.index else ""
                 for group in groups
             ]
-            real = number(part["reference"].astype(float).mean(), digits)
-            arrow = ARROWS.get(part["better"].iloc[0] or "", " ")
-            block.add_row(f" {label(str(name))} {arrow}", real, counts(part), *cells)
+            title = f" {label(str(name))} {arrow(every)}"
+            block.add_row(title, real(every, digits), counts(every), *cells)
     return block
 
 
@@ -210,5 +210,8 @@ def _cell(row: pd.Series[Any], digits: int) -> str:
     text = number(row["value"], digits)
     if math.isfinite(row["low"]) and math.isfinite(row["high"]):
         text += f" [{number(row['low'], digits)}, {number(row['high'], digits)}]"
-    marks = " *" * bool(row["best"]) + " void" * bool(row["void"]) + " ✗" * bool(row["unfit"])
-    return text + marks
+    return text + _marks(row)
+
+
+def _marks(row: pd.Series[Any]) -> str:
+    return " *" * bool(row["best"]) + " void" * bool(row["void"]) + " ✗" * bool(row["unfit"])

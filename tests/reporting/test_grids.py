@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.image import imread
+from PIL import Image
 
-from cmr_bench.reporting.grids import grid_figure, grid_rows, save_grid
+from cmr_bench.reporting.grids import grid_figure, grid_rows, pairs_figure, save_grid
 from cmr_bench.types import Pool
 
 
@@ -48,3 +49,51 @@ def test_the_picture_has_the_colours_of_the_labels(real: Pool, tmp_path: Path) -
         for c in (imread(tmp_path / "grid.png")[..., :3] * 255).round().astype(int).reshape(-1, 3)
     }
     assert {(0xD5, 0x5E, 0x00), (0x00, 0x9E, 0x73), (0x14, 0x14, 0x14), (128, 128, 128)} <= colours
+
+
+def test_hearts_below_the_median_area_are_not_shown(real: Pool) -> None:
+    """Else the few pixels at the apex fill half of the columns."""
+    masks = torch.zeros(6, 1, 16, 16, dtype=torch.int64)
+    for k, side in enumerate((1, 8, 2, 9, 0, 10)):
+        masks[k, 0, :side, :side] = 1
+    assert grid_rows(replace(real, masks=masks), 8).tolist() == [1, 3, 5]
+
+
+def test_images_without_masks_are_one_row_and_the_picture_says_what_it_shows(
+    real: Pool, tmp_path: Path
+) -> None:
+    bare = replace(real, masks=torch.zeros_like(real.masks))
+    figure = grid_figure(None, bare)
+    assert [panel.get_ylabel() for panel in figure.axes if panel.get_ylabel()] == ["synthetic"]
+    assert len(figure.axes) == 6 and not figure.texts
+    captions = {
+        "synthetic": (None, bare),
+        "mask, synthetic, with outline": (None, real),
+        "mask, real, synthetic, with outline": (real, real),
+    }
+    for caption, (owners, synthetic) in captions.items():
+        save_grid(tmp_path / "grid.png", owners, synthetic)
+        with Image.open(tmp_path / "grid.png") as picture:
+            assert picture.info["Description"] == caption
+
+
+def test_pairs_lie_together_one_a_subject_in_grey_where_the_space_is_unfit(real: Pool) -> None:
+    rows = [
+        {"row": k, "train_row": k, "subject": s, "near": near, "limit": 0.7304, "distance": 1.0}
+        for k, (s, near) in enumerate(zip("aabbcc", (0.1, 0.2, 0.7301, 0.8, 0.9, 0.9), strict=True))
+    ]
+    spaces = ("pixels", "features")
+    table = pd.concat([pd.DataFrame(rows).assign(space=space) for space in spaces])
+    unfit = {"privacy/copy_rate_features"}
+    figure = pairs_figure(real, real, {"copies": table}, unfit=unfit, count=3)
+    panels = np.array(figure.axes).reshape(2, 2, 3)
+    subjects = [panel.get_xlabel().split()[0] for panel in panels[0, 1]]
+    assert subjects == ["a", "b", "c"]
+    titles = [panel.title for panel in panels[0, 0]]
+    assert titles[1].get_text() == "0.730, limit 0.730"
+    colours = [[panel.title.get_color() for panel in band[0]] for band in panels]
+    assert colours == [["#a4262c", "#a4262c", "#777777"], ["#777777"] * 3]
+    place = [[band[k, 0].get_position() for k in (0, 1)] for band in panels]
+    within = place[0][0].y0 - place[0][1].y1
+    between = place[0][1].y0 - place[1][0].y1
+    assert 0 <= within < 0.02 < 0.05 < between

@@ -12,7 +12,7 @@ def rows(**values):
     return pd.DataFrame(
         [
             {"cell": f"c{i}", "name": f"fidelity/{name}", "value": v}
-            | {"control": False, "setting": "phantom, strict"}
+            | {"control": False, "model": "fm", "setting": "phantom, strict"}
             for name, column in values.items()
             for i, v in enumerate(column)
         ]
@@ -26,24 +26,26 @@ def test_tau_of_known_rankings():
     assert kendall([1, float("nan"), 3], [5, 6, float("nan")]) != kendall([1], [1])  # nan
 
 
-def test_only_cells_with_both_spaces_count():
+def test_only_cells_with_both_spaces_count_and_four_at_least():
     nan = float("nan")
-    found = agreement(rows(kid=[1, 2, 3, 4], kid_cardiac=[1, 3, 2, nan]))
-    assert found == {("fidelity/kid", "cardiac"): (pytest.approx(1 / 3), 3)}
-    assert "cardiac" in sentence(rows(kid=[1, 2], kid_cardiac=[2, 1]))
-    assert "\u22121.00 (2 cells)" in sentence(rows(kid=[1, 2], kid_cardiac=[2, 1]))
+    five = rows(kid=[1, 2, 3, 4, 5], kid_cardiac=[1, 2, 4, 3, nan])
+    assert agreement(five) == {("fidelity/kid", "cardiac"): (pytest.approx(2 / 3), 4)}
+    assert "kid 0.67 (4 cells)" in sentence(five)
+    assert sentence(five[five["cell"] != "c0"]) == ""
 
 
-def test_cells_of_other_data_are_ranked_apart_and_controls_not_at_all():
-    here, there = rows(kid=[1, 2], kid_cardiac=[1, 2]), rows(kid=[8, 9], kid_cardiac=[-8, -9])
+def test_cells_of_other_data_are_ranked_apart_controls_and_released_sets_not_at_all():
+    up = [1, 2, 3, 4]
+    here, there = rows(kid=up, kid_cardiac=up), rows(kid=up, kid_cardiac=up[::-1])
     text = sentence(
         pd.concat([here, there.assign(setting="acdc, paper", cell="d" + there["cell"])])
     )
     first, second = text.splitlines()
-    assert first.startswith("phantom, strict: ") and "1.00 (2 cells)" in first
-    assert second.startswith("acdc, paper: ") and "\u22121.00 (2 cells)" in second
-    noise = rows(kid=[99], kid_cardiac=[99]).assign(cell="noise", control=True)
-    assert agreement(pd.concat([here, noise])) == agreement(here)
+    assert first.startswith("phantom, strict: ") and "1.00 (4 cells)" in first
+    assert second.startswith("acdc, paper: ") and "\u22121.00 (4 cells)" in second
+    noise = rows(kid=[99], kid_cardiac=[0]).assign(cell="noise", control=True)
+    released = noise.assign(cell="released", control=False, model="released")
+    assert agreement(pd.concat([here, noise, released])) == agreement(here)
 
 
 def test_nothing_to_compare_says_nothing():

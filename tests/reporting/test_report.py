@@ -77,6 +77,14 @@ def test_the_page_is_whole_and_fetches_nothing(root: Path, tmp_path: Path) -> No
         assert fact in words
 
 
+def test_no_model_leads_where_intervals_overlap(root: Path, tmp_path: Path) -> None:
+    report(root, tmp_path)
+    text = (tmp_path / "index.html").read_text()
+    assert text.count("leads") == 1 and "Fidelity: fm leads" in text
+    assert "Privacy: ldm (0.97) is not separated from ddpm, fm." in text
+    assert "Privacy is set by mia_auc (ddpm, fm, ldm)." in text
+
+
 def test_the_files_agree_with_each_other(root: Path, tmp_path: Path) -> None:
     report(root, tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
@@ -216,11 +224,17 @@ def test_more_models_than_columns_are_shown_by_their_headlines(root: Path, tmp_p
         cell = store.cell("fm", f"{k:012d}")
         cell.write("cell.json", {"model": "fm", "data": "phantom", "seed": 0})
         (cell.folder / "config.yaml").write_text(f"data: {{limit: {k}}}")
-        cell.add_scores([Score("fidelity/adherence", 0.5 + 0.03 * k, better="higher")], metric="a")
+        values = {"fidelity/adherence": 0.5 + 0.03 * k, "utility/dice": 0.7}
+        words = {"better": "higher", "reference": 0.917, "n": 9}
+        cell.add_scores(
+            [Score(n, v, v - 0.02, v + 0.02, **words) for n, v in values.items()], metric="a"
+        )
         cell.finish()
     text = report(tmp_path)
     assert "fm limit=13" in text and "0.89" in text and "14 of 14 cells done" in text
     page = (tmp_path / "report" / "index.html").read_text()
+    assert "<td>real</td><td>0.92</td>" in page and "<small>0.87 to 0.91</small>" in page
+    assert re.search("real +0.92 +0.92", text)
     assert "The plots hold the first models; 2 more" in page and "<td>fm limit=13</td>" in page
 
 

@@ -68,6 +68,22 @@ def test_controls_do_not_compete(tmp_path: Path) -> None:
     assert list(table["best"]) == [False, True, False]
 
 
+def test_direction_and_reference_are_those_of_all_models_in_every_block(tmp_path: Path) -> None:
+    for k in range(4):
+        made = Store(tmp_path).cell(f"model{k}", "0" * 12)
+        made.write("cell.json", {"model": f"model{k}", "seed": 0, "data": "phantom"})
+        words = {"better": "lower", "reference": 0.05 + 0.01 * k, "n": 60 + k}
+        blank = Score("privacy/copied_subjects", float("nan"), reason="needs more")
+        score = Score("privacy/copied_subjects", 0.1, 0.05, 0.15, **words)
+        made.add_scores([blank if k in (0, 3) else score], metric="copies")
+        made.finish()
+    rows = [
+        r for r in terminal(compare(entries(tmp_path))).splitlines() if r.startswith("  copied")
+    ]
+    assert len(rows) == 2
+    assert all(r.startswith("  copied_subjects ↓") and "0.06 to 0.07   61 to 62" in r for r in rows)
+
+
 def test_seeds_are_averaged_and_other_settings_are_columns(tmp_path: Path) -> None:
     for seed, value in ((0, 1.0), (1, 2.0)):
         cell(tmp_path, "fm", seed, value, model={"steps": 20, "seed": seed}, store={"root": seed})
@@ -109,3 +125,41 @@ def test_numbers_without_a_value_or_an_interval() -> None:
     assert decimals(pd.DataFrame({"value": [nan], "low": [nan], "high": [nan]})) >= 0
     assert decimals(pd.DataFrame({"value": [0.0], "low": [0.0], "high": [0.0]})) >= 0
     assert number(nan, 2) == "–" and number(-0.5, 1) == "−0.5"
+
+
+def test_a_group_is_named_by_what_sets_it_apart_and_by_nothing_else(tmp_path: Path) -> None:
+    """Every setting has a name of its own: cells that differ are never averaged as if they were seeds."""
+    solvers = {"Euler": {}, "Heun": {}, "Multistep": {"order": 2}}
+    for steps in (2, 18):
+        for solver, more in solvers.items():
+            sampler = {"_target_": f"cmr_bench.diffusion.samplers.{solver}", **more}
+            cell(tmp_path, "fm", 0, 1.0, data={"limit": None}, model={"steps": steps, "sampler": sampler})  # fmt: skip
+    cell(tmp_path, "fm", 0, 1.0, data={"limit": 5}, model={"steps": 2})
+    names = {entry.group for entry in entries(tmp_path)}
+    assert (
+        len(names) == 7
+        and {"fm limit=5", "fm steps=18 sampler=Heun", "fm steps=2 sampler=Multistep"} < names
+    )
+
+
+def test_released_sets_are_named_by_their_file(tmp_path: Path) -> None:
+    for path in ("/data/one/pairs.h5", "/data/odd"):
+        model = {"_target_": "cmr_bench.data.released.release", "synthetic": path}
+        more = {"spacing_mm": 5 if path == "/data/odd" else None}
+        cell(tmp_path, "released", 0, 1.0, model=model | more, synthetic=path)
+    assert {e.group for e in entries(tmp_path)} == {"released pairs.h5", "released odd"}
+    cell(tmp_path, "released", 0, 1.0, model={"synthetic": "/data/two/pairs.h5"})
+    full = {e.group for e in entries(tmp_path)} - {"released odd"}
+    assert full == {f"released model.synthetic=/data/{k}/pairs.h5" for k in ("one", "two")}
+    (tmp_path / "alone").mkdir()
+    cell(tmp_path / "alone", "released", 0, 1.0, model={"synthetic": "/data/one/pairs.h5"})
+    assert entries(tmp_path / "alone")[0].group == "released pairs.h5"
+
+
+def test_a_metric_more_is_no_word_where_another_setting_tells_the_cells_apart(
+    tmp_path: Path,
+) -> None:
+    canaries = {"_target_": "cmr_bench.metrics.privacy.canaries.Canaries", "samples": 4}
+    cell(tmp_path, "fm", 0, 1.0, data={"canaries": 6}, metric={"canaries": canaries})
+    cell(tmp_path, "fm", 0, 1.0, data={"canaries": 0}, metric={})
+    assert {e.group for e in entries(tmp_path)} == {"fm canaries=6", "fm canaries=0"}

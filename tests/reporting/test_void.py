@@ -40,6 +40,7 @@ def test_void_results_are_marked_with_their_reason_and_do_not_win(tmp_path: Path
 def test_what_is_void_or_unfit_does_not_count_in_the_triangle() -> None:
     """As rows of a cell, whose extra says so, and as rows of a comparison."""
     attack = {"name": "privacy/mia_auc", "value": 0.9, "low": 0.8, "high": 1.0}
+    other = {"name": "privacy/sima_auc", "value": 0.5, "low": 0.4, "high": 0.6}
     copies = {
         "name": "privacy/copy_rate",
         "value": 0.25,
@@ -50,7 +51,8 @@ def test_what_is_void_or_unfit_does_not_count_in_the_triangle() -> None:
     marks = {"": {}, "void": {"extra": {"void": "by vendor"}}, "column": {"void": "by vendor"}, "unfit": {"unfit": "misses copies"}}  # fmt: skip
     values = {}
     for mark, more in marks.items():
-        rows = {row["name"]: row for row in (attack | more, copies)}
+        rows = {row["name"]: row for row in (attack | more, other, copies)}
         values[mark] = triangle(rows)["privacy"].value
-        assert "privacy" not in triangle({attack["name"]: attack | more}) or not more
+        del rows["privacy/sima_auc"]
+        assert ("privacy" in triangle(rows)) == (not more)
     assert values == pytest.approx({"": 0.2, "void": 0.8, "column": 0.8, "unfit": 0.8})
