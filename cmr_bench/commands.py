@@ -84,15 +84,24 @@ def explain(error: Exception, name: str) -> str:
             if path.is_dir()
         ]
         return unknown(key[1], groups if "/" in key[1] else list(known_keys(name)))
-    option = re.search(r"Could not find '([^']+)'", text)
-    if option and "Available options" in text:
-        group, _, choice = option[1].partition("/")
-        typed = [word for word in sys.argv if word.endswith(f"={choice}")]
-        group = typed[0].partition("=")[0] if typed else group
+    option = re.search(r"Could not (?:find|load) '([^']+/[^']+)'", text)
+    if option:
+        group, choice = typed_as(option[1])
         folder = Path(conf_path(), group.partition("@")[0])
         options = [p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml")]
         return unknown(f"{group}={choice}", [f"{group}={o}" for o in sorted(options)], "an option")
     return " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def typed_as(path: str) -> tuple[str, str]:
+    """(group, option) as they were typed of the place where Hydra looked for them."""
+    for word in sys.argv[1:]:
+        group, _, values = word.lstrip("+").partition("=")
+        for choice in values.strip("[]").split(","):
+            if f"{group.partition('@')[0]}/{choice.strip()}" == path:
+                return group, choice.strip()
+    group, _, choice = path.rpartition("/")
+    return group, choice
 
 
 def known_keys(name: str) -> Iterator[str]:

@@ -181,6 +181,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 def unknown(name: str, right: list[str], what: str = "a key") -> str:
     near = difflib.get_close_matches(name, right, 1, 0.5)
-    return f"{name} is not {what}" + (
-        f": did you mean {near[0]}?" if near else f": take one of {', '.join(right)}"
-    )
+    if near:
+        return f"{name} is not {what}: did you mean {near[0]}?"
+    top = min((choice.count(".") for choice in right), default=0)
+    return f"{name} is not {what}: take one of {', '.join(c for c in right if c.count('.') == top)}"

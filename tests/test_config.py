@@ -68,6 +68,7 @@ def test_the_plain_part_has_keys_and_types_too() -> None:
     ("override", "words"),
     [
         ("sede=1", "sede is not a key: did you mean seed?"),
+        ("nope=1", "protocol, size, mask, model, autoencoder, segmenter"),
         ("+sede=1", "sede is not a key: did you mean seed?"),
         ("model.stepz=3", "model.stepz is not a key: did you mean model.steps?"),
         (
@@ -84,6 +85,18 @@ def test_the_plain_part_has_keys_and_types_too() -> None:
             "model=control/copyy is not an option: did you mean model=control/copy?",
         ),
         ("model/samplr=heun", "model/samplr is not a key: did you mean model/sampler?"),
+        ("experiment=quik", "experiment=quik is not an option: did you mean experiment=quick?"),
+        ("+experiment=quik", "experiment=quik is not an option: did you mean experiment=quick?"),
+        ("sweeps=famlies", "sweeps=famlies is not an option: did you mean sweeps=families?"),
+        ("metric=[fast,papr]", "metric=papr is not an option: did you mean metric=paper?"),
+        (
+            "hydra/launcher=slrm",
+            "hydra/launcher=slrm is not an option: did you mean hydra/launcher=slurm?",
+        ),
+        (
+            "model/space=latnt",
+            "model/space=latnt is not an option: did you mean model/space=latent?",
+        ),
         ("data=acdc", "data.root is missing: give data.root=VALUE"),
         ("sweep=families", "names the group of this one cell: type sweeps=families"),
         ("store.root=/dev/null", "store.root=/dev/null: Not a directory: /dev/null/hydra"),
