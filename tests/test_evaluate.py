@@ -96,6 +96,15 @@ def test_images_without_masks_leave_out_what_needs_masks(
     assert found["privacy/nn_ratio"]["value"] == pytest.approx(was, abs=1e-3)
 
 
+def test_images_that_are_refused_leave_no_cell(root: Path, tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    before = sorted(root.glob("cells/*"))
+    with pytest.raises(ValueError, match="a colour image"):
+        cell("evaluate", root, "released", f"synthetic={tmp_path}")
+    assert sorted(root.glob("cells/*")) == before
+
+
 def test_a_proxy_can_be_trained_on_what_was_released(
     made: Cell, root: Path, tmp_path: Path
 ) -> None:
