@@ -7,6 +7,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,23 +24,35 @@ REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 def verb(name: str, task: Callable[[Any], None]) -> None:
     """Run a task under Hydra with conf/<name>.yaml; a user's mistake is one line and exit code 2."""
     import hydra
+
+    sys.argv[1:] = [HOME.sub(rf"\1{Path.home()}", word) for word in sys.argv[1:]]
+    loud = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    told = nullcontext if loud else partial(one_line, name)
+    main = hydra.main(version_base="1.3", config_path=conf_path(), config_name=name)
+
+    @main
+    def within(config: Any) -> None:
+        with told():  # here, before Hydra adds words of its own
+            task(config)
+
+    with told():
+        within()
+
+
+@contextmanager
+def one_line(name: str) -> Iterator[None]:
+    """End with one line where the block finds a user's mistake."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from cmr_bench.store import Busy
 
-    sys.argv[1:] = [HOME.sub(rf"\1{Path.home()}", word) for word in sys.argv[1:]]
-    loud = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        hydra.main(version_base="1.3", config_path=conf_path(), config_name=name)(task)()
+        yield
     except (HydraException, OmegaConfBaseException) as error:
-        if loud:
-            raise
         stop(explain(error, name))
     except (ValueError, OSError, Busy) as error:
-        if loud:
-            raise
         stop(unwritable(error) or str(error))
 
 

@@ -113,6 +113,6 @@ def test_help_and_mistakes_on_the_command_line(tmp_path):
     assert "format=png" in say("--help").stdout
     missing = say("out=x")
     assert missing.returncode != 0
-    assert missing.stderr.splitlines()[-1] == "cmr_bench: cell is missing: give cell=VALUE"
+    assert missing.stderr.strip() == "cmr_bench: cell is missing: give cell=VALUE"
     assert "no cell" in say(f"cell={tmp_path}", "out=x").stderr
     assert not list(tmp_path.iterdir())
