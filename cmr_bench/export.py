@@ -61,7 +61,8 @@ def export(folder: Path, out: Path, *, form: str = "nnunet", adherence: float | 
             temporary, images[rows, 0], masks[rows, 0], cases, float(settings.data.spacing_mm)
         )
         cases.to_csv(temporary / "cases.csv", index=False)
-    return told(out, pairs, keep.to_numpy(), adherence)
+    again = f"Judge them: python -m cmr_bench.evaluate synthetic={out} like={folder}"
+    return f"{told(out, pairs, keep.to_numpy(), adherence)}\n{again}"
 
 
 def refuse(folder: Path, out: Path) -> None:
