@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cmr_bench.config import conf_path, unknown
+from cmr_bench.interruption import INTERRUPTED, Stopped
 
 HOME = re.compile(r"^([\w.@/+]+=)~(?=/|$)")
 """A path in the home folder, which no shell expands behind a key."""
@@ -36,8 +37,14 @@ def verb(name: str, task: Callable[[Any], None]) -> None:
         with told():  # here, before Hydra adds words of its own
             task(config)
 
-    with told():
-        within()
+    try:
+        with told():
+            within()
+    except Stopped:
+        print("cmr_bench: stopped: the same line goes on", file=sys.stderr)
+        raise
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 @contextmanager

@@ -159,6 +159,40 @@ flag.between()
     assert (done.returncode, done.stdout.split()) == (EXIT_CODE, ["1", "True"])
 
 
+VERB = """
+import os, signal, sys
+from cmr_bench.commands import verb
+from cmr_bench.interruption import flag
+def task(config):
+    for _ in range({times}):
+        os.kill(os.getpid(), signal.SIGINT)
+    print("the step ends", flush=True)
+    flag.between()
+if {listens}:
+    flag.listen()
+sys.argv = ["report"]
+verb("report", task)
+"""
+
+
+@pytest.mark.parametrize(
+    ("times", "listens", "said", "ends"),
+    [
+        (1, True, ["stopping after this step", "stopped: the same line goes on"], True),
+        (2, True, ["stopping after this step"], False),
+        (1, False, [], False),
+    ],
+)
+def test_ctrl_c_ends_a_line_after_the_step_and_again_at_once(
+    tmp_path: Path, times: int, listens: bool, said: list[str], ends: bool
+) -> None:
+    line = [sys.executable, "-c", VERB.format(times=times, listens=listens)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 130 and bool(done.stdout) == ends
+    assert len([line for line in done.stderr.splitlines() if line]) == len(said)
+    assert all(words in done.stderr for words in said)
+
+
 def test_an_orphan_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     flag = Flag()
     monkeypatch.setattr("signal.signal", lambda *_: None)
