@@ -69,6 +69,10 @@ def test_the_plain_part_has_keys_and_types_too() -> None:
     [
         ("sede=1", "sede is not a key: did you mean seed?"),
         ("nope=1", "protocol, size, mask, model, autoencoder, segmenter"),
+        ("data.subjects=-3", "data.subjects is -3, not an int of at least 1"),
+        ("data.limit=0", "data.limit is 0, not an int of at least 1"),
+        ("threads=0", "threads is 0, not an int of at least 1"),
+        ("logger.mode=offlin", "logger.mode is 'offlin', not one of auto, online, offline"),
         ("+sede=1", "sede is not a key: did you mean seed?"),
         ("model.stepz=3", "model.stepz is not a key: did you mean model.steps?"),
         (
