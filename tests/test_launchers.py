@@ -159,6 +159,19 @@ flag.between()
     assert (done.returncode, done.stdout.split()) == (EXIT_CODE, ["1", "True"])
 
 
+def test_a_cell_leads_to_the_log_of_its_job(
+    jobs: dict[str, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, cell = jobs["good"], Store(jobs["good"].folder.parents[1]).cell("fm", "another-key")
+    job.log.write_text("a word")
+    monkeypatch.setattr(
+        "cmr_bench.cells.run_cell", lambda config, choices, announce: announce(cell)
+    )
+    assert [worker.work(job), worker.work(job)] == [0, 0]
+    assert (cell.folder / "log.txt").read_text() == "a word"
+    assert not (cell.folder / "log.txt").readlink().is_absolute(), "a store can be moved"
+
+
 VERB = """
 import os, signal, sys
 from cmr_bench.commands import verb
