@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hydra
 import pytest
 from omegaconf import OmegaConf
 
+from cmr_bench import training
 from cmr_bench.config import conf_path
 from cmr_bench.interruption import BUSY, EXIT_CODE, Flag, Stopped
 from cmr_bench.launchers import local, slurm, worker
@@ -170,6 +172,24 @@ def test_a_cell_leads_to_the_log_of_its_job(
     assert [worker.work(job), worker.work(job)] == [0, 0]
     assert (cell.folder / "log.txt").read_text() == "a word"
     assert not (cell.folder / "log.txt").readlink().is_absolute(), "a store can be moved"
+
+
+def test_a_training_says_every_half_a_minute_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    clock = [0.0]
+    monkeypatch.setattr(training.time, "monotonic", lambda: clock[0])
+    saving = training.Saving(tmp_path / "x", title="DDPM", minutes=60, validate_every=None)
+    trainer: Any = SimpleNamespace(global_step=40, max_steps=100, world_size=1)
+    saving.on_train_start(trainer, None)  # type: ignore[arg-type]
+    for clock[0], trainer.global_step in ((29, 49), (30, 50), (31, 51), (60, 60)):
+        saving.on_train_batch_end(trainer)
+    assert caplog.messages == [
+        "DDPM: training goes on at step 40",
+        "DDPM: step 50 of 100, 2.5 minutes left",
+        "DDPM: step 60 of 100, 2.0 minutes left",
+    ]
 
 
 VERB = """
