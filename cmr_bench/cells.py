@@ -46,6 +46,8 @@ def run_cell(
     refuse_absent(config.trainer.accelerator)
     stages = Stages(config)
     refuse_misfit(stages)
+    if stages.released:
+        stages.synthetic(None)  # images that cannot be read have no cell
     key = key_of({"samples": stages.sample_inputs, "judges": judges(config, stages.external_hash)})
     cell = stages.store.cell(choices["model"], key)
     announce(cell)

@@ -7,10 +7,13 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from cmr_bench.config import conf_path, unknown
+from cmr_bench.interruption import INTERRUPTED, Stopped
 
 HOME = re.compile(r"^([\w.@/+]+=)~(?=/|$)")
 """A path in the home folder, which no shell expands behind a key."""
@@ -22,23 +25,41 @@ REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 def verb(name: str, task: Callable[[Any], None]) -> None:
     """Run a task under Hydra with conf/<name>.yaml; a user's mistake is one line and exit code 2."""
     import hydra
+
+    sys.argv[1:] = [HOME.sub(rf"\1{Path.home()}", word) for word in sys.argv[1:]]
+    loud = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    told = nullcontext if loud else partial(one_line, name)
+    main = hydra.main(version_base="1.3", config_path=conf_path(), config_name=name)
+
+    @main
+    def within(config: Any) -> None:
+        with told():  # here, before Hydra adds words of its own
+            task(config)
+
+    try:
+        with told():
+            within()
+    except Stopped:
+        print("cmr_bench: stopped: the same line goes on", file=sys.stderr)
+        raise
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def one_line(name: str) -> Iterator[None]:
+    """End with one line where the block finds a user's mistake."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from cmr_bench.store import Busy
 
-    sys.argv[1:] = [HOME.sub(rf"\1{Path.home()}", word) for word in sys.argv[1:]]
-    loud = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        hydra.main(version_base="1.3", config_path=conf_path(), config_name=name)(task)()
+        yield
     except (HydraException, OmegaConfBaseException) as error:
-        if loud:
-            raise
         stop(explain(error, name))
     except (ValueError, OSError, Busy) as error:
-        if loud:
-            raise
         stop(unwritable(error) or str(error))
 
 
@@ -84,15 +105,24 @@ def explain(error: Exception, name: str) -> str:
             if path.is_dir()
         ]
         return unknown(key[1], groups if "/" in key[1] else list(known_keys(name)))
-    option = re.search(r"Could not find '([^']+)'", text)
-    if option and "Available options" in text:
-        group, _, choice = option[1].partition("/")
-        typed = [word for word in sys.argv if word.endswith(f"={choice}")]
-        group = typed[0].partition("=")[0] if typed else group
+    option = re.search(r"Could not (?:find|load) '([^']+/[^']+)'", text)
+    if option:
+        group, choice = typed_as(option[1])
         folder = Path(conf_path(), group.partition("@")[0])
         options = [p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml")]
         return unknown(f"{group}={choice}", [f"{group}={o}" for o in sorted(options)], "an option")
     return " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def typed_as(path: str) -> tuple[str, str]:
+    """(group, option) as they were typed of the place where Hydra looked for them."""
+    for word in sys.argv[1:]:
+        group, _, values = word.lstrip("+").partition("=")
+        for choice in values.strip("[]").split(","):
+            if f"{group.partition('@')[0]}/{choice.strip()}" == path:
+                return group, choice.strip()
+    group, _, choice = path.rpartition("/")
+    return group, choice
 
 
 def known_keys(name: str) -> Iterator[str]:

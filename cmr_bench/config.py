@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from inspect import Parameter, isclass, signature
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 SPECIAL = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 SCALARS: dict[Any, tuple[type, ...]] = {
@@ -66,7 +67,7 @@ def check(config: Any, allowed: Mapping[str, Any]) -> None:
     """Refuse unknown keys, wrong types and missing values anywhere in a composed configuration.
 
     Nodes with `_target_` are held against the signature of what they name; `allowed` gives the shape of the rest:
-    a mapping of keys, a type, a range of integers, or None for a node that is free or describes itself.
+    a mapping of keys, a type, integers of a range (Annotated), or None for a node that is free or describes itself.
 
     Raises:
         ValueError: one line a mistake, each naming the key and the nearest right one.
@@ -111,14 +112,11 @@ def strangers(
         name = f"{where}{key}"
         if key not in allowed:
             yield unknown(name, [f"{where}{k}" for k in allowed])
-        elif isinstance(allowed[key], type):
-            if value is not None and not fits(value, allowed[key]):
-                yield f"{name} is {value!r}, not {allowed[key].__name__}"
-        elif isinstance(allowed[key], range):
-            if value is not None and not (fits(value, int) and value in allowed[key]):
-                yield f"{name} is {value!r}, not an int of at least {allowed[key].start}"
-        elif isinstance(allowed[key], Mapping) and isinstance(value, Mapping):
-            yield from strangers(value, allowed[key], f"{name}.")
+        elif isinstance(allowed[key], Mapping):
+            if isinstance(value, Mapping):
+                yield from strangers(value, allowed[key], f"{name}.")
+        elif value is not None and not fits(value, allowed[key]):
+            yield f"{name} is {value!r}, not {wanted(allowed[key])}"
 
 
 def nameless(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -160,7 +158,7 @@ def against_signature(node: Mapping[str, Any], where: str) -> Iterator[str]:
     ]
     open_ended = isclass(target) and any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
     try:
-        hints = get_type_hints(target.__init__ if isclass(target) else target)
+        hints = get_type_hints(target.__init__ if isclass(target) else target, include_extras=True)
     except (NameError, TypeError, AttributeError):
         hints = {}
     for key, value in node.items():
@@ -169,18 +167,39 @@ def against_signature(node: Mapping[str, Any], where: str) -> Iterator[str]:
         if key not in taken and not open_ended:
             yield unknown(f"{where}.{key}", [f"{where}.{name}" for name in taken])
         elif value is not None and not fits(value, hints.get(key)):
-            yield f"{where}.{key} is {value!r}, not {hints[key].__name__}"
+            yield f"{where}.{key} is {value!r}, not {wanted(hints[key])}"
+
+
+def wanted(hint: Any) -> str:
+    """What a key takes, in words."""
+    if get_origin(hint) is Annotated:
+        inner, *limits = get_args(hint)
+        least = [f" of at least {limit.start}" for limit in limits if isinstance(limit, range)]
+        return "".join([f"an {wanted(inner)}", *least]) if least else wanted(inner)
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(wanted(one) for one in get_args(hint) if one is not NoneType)
+    return hint.__name__
 
 
 def fits(value: Any, hint: Any) -> bool:
-    want = SCALARS.get(hint)
-    if want is None:
+    if get_origin(hint) is Annotated:
+        inner, *limits = get_args(hint)
+        return fits(value, inner) and all(value in r for r in limits if isinstance(r, range))
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_origin(hint) in (Union, UnionType):
+        return any(fits(value, one) for one in get_args(hint) if one is not NoneType)
+    kinds = SCALARS.get(hint) if isinstance(hint, Hashable) else None
+    if kinds is None:
         return True
-    return isinstance(value, want) and not (isinstance(value, bool) and bool not in want)
+    return isinstance(value, kinds) and not (isinstance(value, bool) and bool not in kinds)
 
 
 def unknown(name: str, right: list[str], what: str = "a key") -> str:
     near = difflib.get_close_matches(name, right, 1, 0.5)
-    return f"{name} is not {what}" + (
-        f": did you mean {near[0]}?" if near else f": take one of {', '.join(right)}"
-    )
+    if near:
+        return f"{name} is not {what}: did you mean {near[0]}?"
+    top = min((choice.count(".") for choice in right), default=0)
+    return f"{name} is not {what}: take one of {', '.join(c for c in right if c.count('.') == top)}"

@@ -8,6 +8,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 KEYS: dict[str, Any] = {"cell": str, "out": str, "format": str, "adherence": float}
 TABLE = "adherence_images.csv"
+FEW = 0.2
+"""Share of the pairs below which a softer rule is worth naming."""
 FLAT_MM = 999.0
 """Spacing across a single slice, by which nnU-Net knows a data set of two dimensions."""
 
@@ -61,7 +64,8 @@ def export(folder: Path, out: Path, *, form: str = "nnunet", adherence: float | 
             temporary, images[rows, 0], masks[rows, 0], cases, float(settings.data.spacing_mm)
         )
         cases.to_csv(temporary / "cases.csv", index=False)
-    return told(out, pairs, keep.to_numpy(), adherence)
+    again = f"Judge them: python -m cmr_bench.evaluate synthetic={out} like={folder}"
+    return f"{told(out, pairs, keep.to_numpy(), adherence)}\n{again}"
 
 
 def refuse(folder: Path, out: Path) -> None:
@@ -174,10 +178,21 @@ def told(out: Path, pairs: pd.DataFrame, keep: np.ndarray, adherence: float | No
     """The yield, and the adherence of all pairs and of those that are left."""
     from cmr_bench.stats import interval
 
-    lines = [f"{keep.sum()} of {len(keep)} pairs kept (yield {keep.mean():.3f}), adherence at least {adherence}"]  # fmt: skip
+    rule = "every pair" if adherence is None else f"adherence at least {adherence}"
+    lines = [f"{keep.sum()} of {len(keep)} pairs kept (yield {keep.mean():.3f}), {rule}"]
+    if keep.mean() < FEW and adherence is not None:
+        lines.append("few are left: a lower adherence= keeps more")
     for column in (c for c in pairs if c.startswith("dice")):
         spans = [interval(p[column], p["row"]) for p in (pairs, pairs[keep])]
-        before, after = (f"{s.value:.3f} [{s.low:.3f}, {s.high:.3f}]" for s in spans)
+        before, after = (
+            f"{span.value:.3f} "
+            + (
+                "(too few for an interval)"
+                if isnan(span.low)
+                else f"[{span.low:.3f}, {span.high:.3f}]"
+            )
+            for span in spans
+        )
         lines.append(f"{column:<9} all {before}   kept {after}")
     return "\n".join(
         [*lines, "By the segmenters that chose the pairs: an upper bound for others.", str(out)]

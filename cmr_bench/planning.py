@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ STEPS = ("prepare", "masks", "autoencoder", "model", "samples", "segmenters", "m
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a cell: "done", "to do", "resume at ...", or "–" where a cell has none.
+    """One step of a cell: "done", "to do", "resume at ...", "running ...", or "–" where a cell has none.
 
     `missing` names what would be made, each with the seconds that it may still take (nan: the store has seen
     nothing like it). Cells that share a piece of work name it alike.
@@ -78,10 +78,12 @@ class Planner:
         samples = stages.sample_inputs
         judged = judges(config, hashes.get("external"))
         cell = self.store.cell(choices["model"], key_of({"samples": samples, "judges": judged}))
-        if cell.status.state == "done":
-            return dict.fromkeys(STEPS, DONE)
-        steps = {"prepare": self._step("data", *data.values())}
+        status = cell.status
         learned, latent, trained = "fit" in config.mask, stages.latent, "space" in config.model
+        if status.state == "done":
+            has = {"masks": learned, "autoencoder": latent, "model": trained}
+            return {name: DONE if has.get(name, True) else NONE for name in STEPS}
+        steps = {"prepare": self._step("data", *data.values())}
         steps["masks"] = (
             self._training("mask", stages.mask_inputs, config.mask) if learned else NONE
         )
@@ -97,6 +99,9 @@ class Planner:
         share = len(scored) / max(1, len(config.metric))
         seconds = {f"metrics {cell.folder.name}": self.past.judging(choices) * (1 - share)}
         steps["metrics"] = Step(_resume(len(scored), len(config.metric)), seconds)
+        if status.state == "running":
+            now = next(name for name, step in steps.items() if step.missing)
+            steps[now] = replace(steps[now], state=f"running {status.detail}")
         return steps
 
     def _hash(self, key: str) -> str:
@@ -198,6 +203,7 @@ def table(plans: Sequence[Planned], width: int = 110) -> str:
     shared = set.intersection(*(set(words) for words, _ in plans)) if len(plans) > 1 else set()
     for words, steps in plans:
         name = " ".join(word for word in words if word not in shared and "dry_run" not in word)
+        name = name or next((word for word in words if word.startswith("model=")), "")
         left = {piece: s for step in steps.values() for piece, s in step.missing.items()}
         every |= left
         view.add_row(name, *(_words(steps[step]) for step in STEPS), duration(left.values()))

@@ -30,7 +30,7 @@ def task(config: Any) -> None:
     if config.dry_run:
         from cmr_bench.planning import look_ahead
 
-        PLANNED.append(look_ahead(config, choices, HydraConfig.get().overrides.task))
+        PLANNED.append(look_ahead(config, choices, [f"model={choices['model']}"]))
         return
     from cmr_bench.cells import run_cell  # the heavy imports, after the checks that need none
 

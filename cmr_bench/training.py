@@ -32,6 +32,8 @@ from cmr_bench.types import Pool
 Module = TypeVar("Module", bound=pl.LightningModule)
 log = logging.getLogger(__name__)
 
+SAID_SECONDS = 30
+
 
 class Saving(Checkpoint):
     """Writes the checkpoint every `minutes`, and when the process was asked to stop: then it ends here.
@@ -39,19 +41,32 @@ class Saving(Checkpoint):
     With `minutes` None it does neither. A checkpoint that is due at the step of a validation waits for the next step: a kill in between costs no validation.
     """
 
-    def __init__(self, path: Path, *, minutes: float | None, validate_every: int | None) -> None:
+    def __init__(
+        self, path: Path, *, title: str, minutes: float | None, validate_every: int | None
+    ) -> None:
         self.path, self.minutes, self.validate_every = path, minutes, validate_every
+        self.title = title
         self.saved = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         flag.renew()  # Lightning has put its own handlers in place
-        self.saved = time.monotonic()
-        if trainer.global_step:
-            log.info("training goes on at step %d", trainer.global_step)
+        self.saved = self.said = self.began = time.monotonic()
+        self.first = trainer.global_step
+        if self.first:
+            log.info("%s: training goes on at step %d", self.title, self.first)
+
+    def say(self, step: int, of: int) -> None:
+        """Every half a minute where a training is and how long it may take."""
+        now = time.monotonic()
+        if now - self.said >= SAID_SECONDS and step > self.first:
+            self.said = now
+            left = (now - self.began) / (step - self.first) * (of - step) / 60
+            log.info("%s: step %d of %d, %.1f minutes left", self.title, step, of, left)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if self.minutes is None or trainer.global_step >= trainer.max_steps:
             return  # the end is saved by `fit`
+        self.say(trainer.global_step, trainer.max_steps)
         validates = self.validate_every and trainer.global_step % self.validate_every == 0
         due = time.monotonic() - self.saved >= 60 * self.minutes and not validates
         stop = flag.asked
@@ -126,7 +141,7 @@ def fit(
             f"give fit.batch or trainer.devices"
         )
     last = folder / "last.ckpt"
-    saving = Saving(last, minutes=checkpoint_minutes, validate_every=validate_every)
+    saving = Saving(last, title=title, minutes=checkpoint_minutes, validate_every=validate_every)
     averaging = [Averaging(ema)] if ema is not None else []
     bar = [Bar(title)] if sys.stderr.isatty() else []
     with quiet(), ranks or nullcontext():

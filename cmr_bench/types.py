@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Protocol, runtime_checkable
@@ -14,6 +15,9 @@ from torch import Tensor
 Images = Annotated[Tensor, "(B, 1, H, W) float32 in [-1, 1]"]
 Masks = Annotated[Tensor, "(B, 1, H, W) int64, a label of LABELS in each pixel"]
 Seeds = Annotated[Tensor, "(B,) int64, one seed a row"]
+
+Count = Annotated[int, range(1, sys.maxsize)]
+"""At least one of something, as the check of a configuration knows it."""
 
 LABELS = ("background", "lv", "myo", "rv")
 """Label k is LABELS[k]: 0 background, 1 LV cavity, 2 LV myocardium, 3 RV cavity."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import tiny
+from omegaconf import DictConfig
 from PIL import Image
 
 from cmr_bench.cells import run_cell
 from cmr_bench.config import check, conf_path
 from cmr_bench.data.elsewhere import checksum
 from cmr_bench.data.released import release
-from cmr_bench.evaluate import OWN
+from cmr_bench.evaluate import OWN, alike
 from cmr_bench.export import export
 from cmr_bench.launchers.jobs import KEYS
 from cmr_bench.store import Cell, read_json
@@ -83,6 +85,46 @@ def test_what_a_cell_exports_scores_what_the_cell_scored(
     assert about["intensities"] == "kept" and about["resampled"] == 0 and about["files"] == 24
 
 
+def like_a_cell(*words: str) -> DictConfig:
+    typed = alike(words)
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_path()):
+        return hydra.compose("evaluate", typed)
+
+
+def test_an_export_is_judged_as_its_cell_was_in_one_word(
+    made: Cell, root: Path, tmp_path: Path
+) -> None:
+    said = export(made.folder, tmp_path / "out", form="hdf5", adherence=None)
+    words = said.splitlines()[-1].split("cmr_bench.evaluate ")[1].split()
+    again = run_cell(like_a_cell(*words, "logger=csv"), CHOICES | {"model": "released"})
+    assert again == cell("evaluate", root, "released", f"synthetic={tmp_path / 'out'}")
+
+
+def test_what_is_typed_beside_a_cell_wins(made: Cell, root: Path) -> None:
+    words = ["synthetic=x", f"like={made.folder}"]
+    config = like_a_cell(*words)
+    check(config, OWN)
+    assert (config.data.size, config.metric.kid.repeats, config.seed) == (32, 50, 0)
+    assert Path(config.store.root) == root
+    config = like_a_cell(*words, "metric=attacks", "data.subjects=9", "seed=3")
+    assert (config.data.size, config.data.subjects, config.seed) == (32, 9, 3)
+    assert "kid" not in config.metric and "sima" in config.metric
+    with pytest.raises(ValueError, match="no cell; give a folder below runs/cells"):
+        alike(["like=nowhere"])
+    with pytest.raises(ValueError, match="like=runs/cells/NAME judges as that cell was"):
+        alike(["experiment=quick"])
+
+
+def test_help_names_every_option_of_the_groups() -> None:
+    words = (Path(conf_path()) / "evaluate.yaml").read_text()
+    for line in words.partition("== Groups")[2].partition("== Values")[0].splitlines()[1:]:
+        group, _, named = line.strip().partition(": ")
+        options = {path.stem for path in Path(conf_path(), group).glob("*.yaml")}
+        assert not group or set(re.findall(r"\w+", named.partition(" (")[0])) == {
+            name for name in options if not name.endswith("_external")
+        }
+
+
 def test_images_without_masks_leave_out_what_needs_masks(
     made: Cell, root: Path, tmp_path: Path
 ) -> None:
@@ -94,6 +136,15 @@ def test_images_without_masks_leave_out_what_needs_masks(
         assert found[name]["reason"] == "the synthetic images came without masks"
     was = scores(made)["privacy/nn_ratio"]["value"]
     assert found["privacy/nn_ratio"]["value"] == pytest.approx(was, abs=1e-3)
+
+
+def test_images_that_are_refused_leave_no_cell(root: Path, tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    before = sorted(root.glob("cells/*"))
+    with pytest.raises(ValueError, match="a colour image"):
+        cell("evaluate", root, "released", f"synthetic={tmp_path}")
+    assert sorted(root.glob("cells/*")) == before
 
 
 def test_a_proxy_can_be_trained_on_what_was_released(

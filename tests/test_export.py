@@ -13,7 +13,7 @@ from PIL import Image
 
 from cmr_bench.data.nnunet import NnUNet
 from cmr_bench.data.stack import load
-from cmr_bench.export import export
+from cmr_bench.export import export, told
 from cmr_bench.store import Cell
 from cmr_bench.store.samples import Samples
 
@@ -77,6 +77,15 @@ def test_png_and_hdf5_hold_the_same_pairs(cell, pairs, tmp_path):
         assert file.attrs["spacing_mm"] == 2.5
 
 
+def test_what_is_told_has_no_number_that_is_none(cell, tmp_path):
+    every = export(cell.folder, tmp_path / "every", adherence=None)
+    assert "every pair" in every and "None" not in every and "lower adherence" not in every
+    pairs = pd.DataFrame({"row": range(20), "dice": [0.9, 0.8] + [0.1] * 18})
+    few = told(tmp_path, pairs, pairs["dice"].to_numpy() > 0.7, 0.7)
+    assert "nan" not in few and "kept 0.850 (too few for an interval)" in few
+    assert "a lower adherence= keeps more" in few
+
+
 def test_refusals_are_one_line_and_leave_nothing(cell, tmp_path):
     full = tmp_path / "full"
     full.mkdir()
@@ -110,9 +119,10 @@ def test_help_and_mistakes_on_the_command_line(tmp_path):
             cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
-    assert "format=png" in say("--help").stdout
+    said = say("--help").stdout
+    assert "format=png" in said and "format: nnunet, png or hdf5" in said
     missing = say("out=x")
     assert missing.returncode != 0
-    assert missing.stderr.splitlines()[-1] == "cmr_bench: cell is missing: give cell=VALUE"
+    assert missing.stderr.strip() == "cmr_bench: cell is missing: give cell=VALUE"
     assert "no cell" in say(f"cell={tmp_path}", "out=x").stderr
     assert not list(tmp_path.iterdir())

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hydra
 import pytest
 from omegaconf import OmegaConf
 
+from cmr_bench import training
 from cmr_bench.config import conf_path
 from cmr_bench.interruption import EXIT_CODE, Flag, Stopped
 from cmr_bench.launchers import local, worker
@@ -157,6 +159,71 @@ flag.between()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()) == (EXIT_CODE, ["1", "True"])
+
+
+def test_a_cell_leads_to_the_log_of_its_job(
+    jobs: dict[str, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, cell = jobs["good"], Store(jobs["good"].folder.parents[1]).cell("fm", "another-key")
+    job.log.write_text("a word")
+    monkeypatch.setattr(
+        "cmr_bench.cells.run_cell", lambda config, choices, announce: announce(cell)
+    )
+    assert [worker.work(job), worker.work(job)] == [0, 0]
+    assert (cell.folder / "log.txt").read_text() == "a word"
+    assert not (cell.folder / "log.txt").readlink().is_absolute(), "a store can be moved"
+
+
+def test_a_training_says_every_half_a_minute_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    clock = [0.0]
+    monkeypatch.setattr(training.time, "monotonic", lambda: clock[0])
+    saving = training.Saving(tmp_path / "x", title="DDPM", minutes=60, validate_every=None)
+    trainer: Any = SimpleNamespace(global_step=40, max_steps=100, world_size=1)
+    saving.on_train_start(trainer, None)  # type: ignore[arg-type]
+    for clock[0], trainer.global_step in ((29, 49), (30, 50), (31, 51), (60, 60)):
+        saving.on_train_batch_end(trainer)
+    assert caplog.messages == [
+        "DDPM: training goes on at step 40",
+        "DDPM: step 50 of 100, 2.5 minutes left",
+        "DDPM: step 60 of 100, 2.0 minutes left",
+    ]
+
+
+VERB = """
+import os, signal, sys
+from cmr_bench.commands import verb
+from cmr_bench.interruption import flag
+def task(config):
+    for _ in range({times}):
+        os.kill(os.getpid(), signal.SIGINT)
+    print("the step ends", flush=True)
+    flag.between()
+if {listens}:
+    flag.listen()
+sys.argv = ["report"]
+verb("report", task)
+"""
+
+
+@pytest.mark.parametrize(
+    ("times", "listens", "said", "ends"),
+    [
+        (1, True, ["stopping after this step", "stopped: the same line goes on"], True),
+        (2, True, ["stopping after this step"], False),
+        (1, False, [], False),
+    ],
+)
+def test_ctrl_c_ends_a_line_after_the_step_and_again_at_once(
+    tmp_path: Path, times: int, listens: bool, said: list[str], ends: bool
+) -> None:
+    line = [sys.executable, "-c", VERB.format(times=times, listens=listens)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 130 and bool(done.stdout) == ends
+    assert len([line for line in done.stderr.splitlines() if line]) == len(said)
+    assert all(words in done.stderr for words in said)
 
 
 def test_an_orphan_stops(monkeypatch: pytest.MonkeyPatch) -> None:

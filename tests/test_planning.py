@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmr_bench.cells import refuse_misfit
+from cmr_bench.cells import judges, refuse_misfit
 from cmr_bench.config import conf_path
 from cmr_bench.judging import segmenter_inputs
 from cmr_bench.metrics.utility.arms import named
@@ -115,6 +115,21 @@ def test_each_step_is_found_where_it_stands_and_timed_by_what_was_measured(root:
     }  # fmt: skip
 
 
+def test_a_cell_at_work_and_one_that_is_done_are_planned_as_such(root: Path) -> None:
+    store, cell = Store(root), stages(root, "mask=deformed", "model=fm", "external=null")
+    more = ["mask=deformed", "model=fm", "external=null"]
+    prepared(store, cell.config.data)
+    judged = judges(cell.config, None)
+    key = key_of({"samples": cell.sample_inputs, "judges": judged})
+    made = store.cell(CHOICES["model"], key)
+    with made.attempt():
+        made.log(49, {"loss": 1.0})
+        assert states(root, *more)["model"] == "running at step 49"
+        made.finish()
+    found = states(root, *more)
+    assert [found[name] for name in ("masks", "autoencoder", "model")] == ["–", "–", "done"]
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -147,6 +162,8 @@ def test_shared_work_counts_once_and_unknown_work_is_named(root: Path) -> None:
     text = table(plans)
     assert "seed=0" in text and "model=ldm" not in text
     assert "0 of 2 cells done; left, with shared work counted once: 60 s, and data, mask" in text
+    twice = [(["model=ddpm", "trainer=cpu"], plans[0][1])] * 2
+    assert table(twice).count("model=ddpm") == 2, "the same cell twice has a name"
     assert duration([]) == "" and duration([math.nan]) == "unknown"
     assert (duration([50.0, math.nan]), duration([600.0]), duration([9000.0])) == (
         "50 s", "10 min", "2.5 h"

@@ -60,7 +60,8 @@ class Phantom:
                 raise ValueError(f"data.{key}={list(given)}: choose among {', '.join(known)}")
         if subjects < 1 or size < 16 or spacing_mm <= 0:
             raise ValueError(
-                f"data.subjects={subjects}, size={size}, spacing_mm={spacing_mm}: need 1, 16 and above 0"
+                f"data.subjects={subjects} (at least 1), data.size={size} (at least 16), "
+                f"data.spacing_mm={spacing_mm} (above 0)"
             )
         self.subjects, self.size, self.spacing_mm, self.seed = (
             subjects,

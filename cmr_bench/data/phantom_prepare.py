@@ -20,14 +20,14 @@ from cmr_bench.data.survey import Seen
 from cmr_bench.data.writer import writing
 from cmr_bench.interruption import flag
 from cmr_bench.store.files import atomic, write_json
-from cmr_bench.types import LABELS
+from cmr_bench.types import LABELS, Count
 
 
 def prepare_phantom(
     *,
     folder: str | Path,
     name: str = "phantom",
-    subjects: int = 64,
+    subjects: Count = 64,
     size: int = 64,
     spacing_mm: float = 2.5,
     seed: int = 0,
@@ -36,7 +36,7 @@ def prepare_phantom(
     artefacts: float = 0.1,
     normalise: Mapping[str, Any] = PERCENTILES,
     split: Mapping[str, Any],
-    limit: int | None = None,
+    limit: Count | None = None,
     canaries: int = 0,
 ) -> Path:
     """Writes `folder`/data.h5 and then `folder`/manifest.json, which holds each subject's true volumes and thickness.

@@ -24,7 +24,7 @@ from cmr_bench.data.survey import Seen, quarter_turns, survey
 from cmr_bench.data.writer import writing
 from cmr_bench.interruption import flag
 from cmr_bench.store.files import atomic, write_json
-from cmr_bench.types import LABELS
+from cmr_bench.types import LABELS, Count
 
 log = logging.getLogger(__name__)
 LEVELS = ("base", "middle", "apex")
@@ -43,7 +43,7 @@ def prepare(
     slices: str = "labelled",
     on_fault: str = "refuse",
     split: Mapping[str, Any],
-    limit: int | None = None,
+    limit: Count | None = None,
     canaries: int = 0,
 ) -> Path:
     """Writes `folder`/data.h5 and then `folder`/manifest.json; each is whole or absent. Returns `folder`.

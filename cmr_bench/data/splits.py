@@ -62,7 +62,8 @@ def split_subjects(
     ]
     if empty:
         raise ValueError(
-            f"data.split: {len(units)} subjects leave split {', '.join(empty)} empty; give fewer or larger"
+            f"data.split: {len(units)} subjects leave {', '.join(empty)} empty; "
+            f"give more subjects, or a larger data.split.{empty[0]}"
         )
     return {subject: split for unit, split in chosen.items() for subject in unit}
 

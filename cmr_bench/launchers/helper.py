@@ -9,6 +9,7 @@ Nothing that it does is kept: locks, files and everything that is no training ar
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -68,6 +69,7 @@ def follow(parent: int) -> None:
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, which tells
     threading.Thread(target=follow, args=[os.getppid()], daemon=True).start()
     flag.listen()
     rank, kind, devices, nodes, address, port = sys.argv[1:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -13,7 +13,7 @@ from cmr_bench.config import plain, resolved, stopping
 from cmr_bench.preparation import FORMAT, source_files, without
 from cmr_bench.store import JUDGED, Job, Store, key_of
 
-COUNT = range(1, sys.maxsize)
+COUNT = Annotated[int, range(1, sys.maxsize)]
 
 KEYS: dict[str, Any] = {
     **dict.fromkeys(
@@ -28,7 +28,7 @@ KEYS: dict[str, Any] = {
         },
     },
     "seed": int,
-    "threads": int,
+    "threads": COUNT,
     "sweep": str,
     "tags": None,
     "checkpoint_minutes": float,

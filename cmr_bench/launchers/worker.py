@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from cmr_bench.interruption import BUSY, FULL, Stopped, flag
-from cmr_bench.store import Busy, Job
+from cmr_bench.store import Busy, Cell, Job
 
 log = logging.getLogger("cmr_bench")
 
@@ -50,10 +50,15 @@ def work(job: Job) -> int:
 def run(job: Job) -> None:
     from omegaconf import OmegaConf
 
-    from cmr_bench.cells import run_cell
+    from cmr_bench.cells import link, run_cell
+
+    def announce(cell: Cell) -> None:
+        job.belongs_to(cell)
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        link(cell.folder / "log.txt", job.log)
 
     config = OmegaConf.create(job.config | {"store": {"root": str(job.folder.parents[1])}})
-    run_cell(config, job.choices, job.belongs_to)
+    run_cell(config, job.choices, announce)
 
 
 def main() -> int:

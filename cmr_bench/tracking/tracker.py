@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch.loggers.logger import Logger
@@ -37,7 +37,7 @@ class Tracker(Logger):
         cell: Cell,
         *,
         config: Mapping[str, Any] | None = None,
-        mode: str = "auto",
+        mode: Literal["auto", "online", "offline", "disabled"] = "auto",
         project: str = "cmr_bench",
         entity: str | None = None,
         job_type: str = "cell",

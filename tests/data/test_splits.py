@@ -73,7 +73,9 @@ def test_everything_in_one_split() -> None:
 
 
 def test_an_empty_split_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"data\.split.*empty"):
+    with pytest.raises(
+        ValueError, match=r"empty; give more subjects, or a larger data\.split\.val"
+    ):
         split_subjects(cohort(2), **SHARES, seed=0)
     with pytest.raises(ValueError, match=r"data\.split"):
         split_subjects(cohort(9), train=1.2, val=-0.2, test=0, seed=0)
