@@ -73,7 +73,7 @@ def check(config: Any, allowed: Mapping[str, Any]) -> None:
         ValueError: one line a mistake, each naming the key and the nearest right one.
     """
     tree = resolved(config)
-    found = [*strangers(tree, allowed), *mistakes(tree), *nameless(tree.get("metric") or {})]
+    found = [*strangers(tree, allowed), *mistakes(tree), *nameless(tree)]
     if found:
         raise ValueError("; ".join(found))
 
@@ -119,9 +119,12 @@ def strangers(
             yield f"{name} is {value!r}, not {wanted(allowed[key])}"
 
 
-def nameless(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """Settings of metrics that no bundle brought in: nothing could be built out of them."""
-    for name, node in metrics.items():
+def nameless(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Settings of metrics that no bundle brought in, and of data that no option did: nothing could be built out of them."""
+    external = tree.get("external")
+    if external and "_target_" not in external:
+        yield "external has no _target_: take data@external=OPTION, or give external=null"
+    for name, node in (tree.get("metric") or {}).items():
         if not isinstance(node, Mapping) or "_target_" not in node:
             yield (
                 f"metric.{name} has no _target_: the chosen metric=BUNDLE has no {name}; "

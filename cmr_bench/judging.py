@@ -151,9 +151,7 @@ def lent(config: DictConfig) -> DictConfig | None:
 
 def retrained(stages: Stages, recipe: DictConfig, pool: Pool) -> Diffusion:
     """A denoiser in pixel space that was trained on the pool after the recipe; kept."""
-
-    def new() -> Diffusion:
-        return build(recipe, "space", space=Pixel())
+    new: Callable[[], Diffusion] = partial(build, recipe, "space", space=Pixel())
 
     def make(folder: Path) -> None:
         fit(

@@ -207,6 +207,12 @@ def test_settings_of_a_metric_that_is_not_there_are_refused_in_one_line() -> Non
     assert "\n" not in str(found.value)
 
 
+def test_settings_of_a_domain_that_is_not_there_are_refused_in_one_line() -> None:
+    bare = compose("experiment=acdc64", "~data@external", "data.root=/somewhere")
+    with pytest.raises(ValueError, match=r"^external has no _target_.*external=null$"):
+        check(bare, KEYS)
+
+
 def test_the_families_have_comparable_sizes(autoencoder: Autoencoder, pool: Pool) -> None:
     sizes = {
         family: sum(

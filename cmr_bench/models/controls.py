@@ -1,7 +1,7 @@
 """Controls: generators whose answer to every question is known, so that the instruments can be tested.
 
-They need no training, read the pools alone, and run as cells: `model=control/copy`. Those that know
-something by heart also tell how they denoise, so that membership attacks can be tried on them.
+They need no training and run as cells: `model=control/copy`. Those that know something by heart also tell how they
+denoise, so that membership attacks can be tried on them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from cmr_bench.types import LABELS, Images, Masks, Pool, Seeds
 class Control(ABC):
     """A generator made of pools; row i of `sample` is a function of (pools, masks[i], seeds[i]).
 
-    `steps` is every model's number of sampler steps; a control takes none. `donors` is the pool whose masks it is to
-    be asked for where instruments are tested: what copies patients copies their masks too.
+    `steps` is every model's number of sampler steps, which a control has not. `donors` is the pool whose masks it is asked
+    for where instruments are tested: what copies patients copies their masks.
     """
 
     donors: ClassVar[str] = "val"
