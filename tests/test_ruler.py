@@ -80,7 +80,10 @@ def test_diversity_ranks_patients_above_one_patient_above_the_mean(pools: dict[s
     )
     found = [*answers(metrics, halves, judged)]
     (verdict,) = verdicts({"metrics": musts(metrics), "answers": found})
-    assert verdict.question == "rank heldout > one_patient > mean" and verdict.state == "holds"
+    assert (
+        verdict.question == "rank, best first: heldout, one_patient, mean"
+        and verdict.state == "holds"
+    )
 
 
 def test_each_space_is_held_against_the_order(pools: dict[str, Pool]) -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from cmr_bench.reporting.cells import Entry
 from cmr_bench.reporting.legends import legend
-from cmr_bench.reporting.plots import STYLE
+from cmr_bench.reporting.plots import STYLE, WIDE
 
 PANELS = {
     "loss_gap": "loss, held-out less training",
@@ -43,7 +43,7 @@ def clock_plot(found: Sequence[Entry], palette: Mapping[str, str]) -> Figure | N
     with matplotlib.rc_context(STYLE):
         across = min(2, len(panels))
         down = -(-len(panels) // across)
-        figure = Figure(figsize=(4.4 * across, 0.6 + 2.4 * down), layout="constrained")
+        figure = Figure(figsize=(max(WIDE, 4.4 * across), 0.6 + 2.4 * down), layout="constrained")
         grid = figure.subplots(down, across, squeeze=False).ravel()
         for rest in grid[len(panels) :]:
             rest.remove()

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from cmr_bench.reporting.cells import Entry
 from cmr_bench.reporting.legends import legend
-from cmr_bench.reporting.plots import STYLE
+from cmr_bench.reporting.plots import STYLE, WIDE
 from cmr_bench.reporting.settings import alike
 
 DOMAINS = {"utility/": "unseen subjects", "utility/external_": "external domain"}
@@ -40,7 +40,7 @@ def learning_plot(found: Sequence[Entry], palette: Mapping[str, str]) -> Figure 
     with matplotlib.rc_context(STYLE):
         across = min(len(panels), len(DOMAINS))
         down = -(-len(panels) // across)
-        figure = Figure(figsize=(4.4 * across, 0.6 + 2.8 * down), layout="constrained")
+        figure = Figure(figsize=(max(WIDE, 4.4 * across), 0.6 + 2.8 * down), layout="constrained")
         grid = figure.subplots(down, across, squeeze=False).ravel()
         for rest in grid[len(panels) :]:
             rest.remove()

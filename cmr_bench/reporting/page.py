@@ -18,6 +18,7 @@ from cmr_bench.reporting.cells import Entry
 from cmr_bench.reporting.clock import clock_plot, step_of
 from cmr_bench.reporting.cost import STAGES, cost, environments, seconds_of
 from cmr_bench.reporting.learning import learning_plot
+from cmr_bench.reporting.meanings import meaning
 from cmr_bench.reporting.numbers import arrow, counts, decimals, label, number, real
 from cmr_bench.reporting.plots import (
     colours,
@@ -106,6 +107,7 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
                 {
                     "name": name,
                     "label": label(str(name)),
+                    "meaning": meaning(str(name)),
                     "arrow": arrow(part),
                     "reference": real(part, digits),
                     "reference_name": next((t for t in part["reference_name"] if t), ""),

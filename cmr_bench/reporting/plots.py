@@ -33,6 +33,10 @@ STYLE: dict[Any, Any] = {
 }
 
 
+WIDE = 6.5
+"""Least width of a figure in inches, so that one panel alone is no thumbnail."""
+
+
 def png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=160, metadata={"Software": None})
@@ -85,7 +89,10 @@ def _web(axes: Axes, corners: Sequence[tuple[float, float]]) -> None:
     for share in (0.25, 0.5, 0.75, 1.0):
         shade = "#999999" if share == 1 else "#dddddd"
         axes.plot(*(share * np.array(ring)).T, color=shade, lw=0.8, zorder=0)
-        axes.text(0.02, share + 0.015, f"{share:g}", color="#888888", fontsize=7, va="bottom")
+        axes.text(
+            0, share, f"{share:g}", color="#666666", fontsize=7, ha="center", va="center", zorder=5,
+            bbox={"fc": "white", "ec": "none", "alpha": 0.85, "pad": 0.8},
+        )  # fmt: skip
     for x, y in corners:
         axes.plot([0, x], [0, y], color="#dddddd", lw=0.8, zorder=0)
 
@@ -135,7 +142,7 @@ def trade_off_plot(
     if not pairs:
         return None
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(max(4.5, 3 * len(pairs)), 3.2), layout="constrained")
+        figure = Figure(figsize=(max(WIDE, 3 * len(pairs)), 3.2), layout="constrained")
         panels = figure.subplots(1, len(pairs), squeeze=False).flat
         for panel, ((one, two), there) in zip(panels, pairs.items(), strict=True):
             for group, spans in there.items():
@@ -180,7 +187,7 @@ def curves_plot(
     wide = min(3, len(names))
     high = math.ceil(len(names) / wide)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(3 * wide, 2.3 * high + 0.3), layout="constrained")
+        figure = Figure(figsize=(max(WIDE, 3 * wide), 2.3 * high + 0.3), layout="constrained")
         grid = figure.subplots(high, wide, squeeze=False)
         for panel in grid.flat[len(names) :]:
             panel.axis("off")

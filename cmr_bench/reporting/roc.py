@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from cmr_bench.reporting.cells import Entry
 from cmr_bench.reporting.legends import legend
-from cmr_bench.reporting.plots import STYLE
+from cmr_bench.reporting.plots import STYLE, WIDE
 
 COLUMNS = 3
 
@@ -27,7 +27,7 @@ def roc(members: np.ndarray[Any, Any], others: np.ndarray[Any, Any]) -> tuple[An
 def roc_plot(found: Sequence[Entry], palette: Mapping[str, str]) -> Figure | None:
     """One panel an attack, one line a model (its first seed); None where no attack was made.
 
-    Axes begin at one subject; the dotted line is guessing.
+    Axes and curves begin at one subject; the dotted line is guessing.
     """
     curves = _curves(found)
     if not curves:
@@ -35,7 +35,10 @@ def roc_plot(found: Sequence[Entry], palette: Mapping[str, str]) -> Figure | Non
     columns = min(COLUMNS, len(curves))
     rows = -(-len(curves) // columns)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(2.9 * columns, 2.8 * rows + 0.4), layout="constrained")
+        figure = Figure(
+            figsize=(max(WIDE, 2.9 * columns), (2.8 if columns > 1 else 4.6) * rows + 0.4),
+            layout="constrained",
+        )
         grid = figure.subplots(rows, columns, squeeze=False).flatten()
         for panel in grid[len(curves) :]:
             panel.remove()
@@ -45,8 +48,9 @@ def roc_plot(found: Sequence[Entry], palette: Mapping[str, str]) -> Figure | Non
             for group, (members, others) in lines.items():
                 x, y = roc(members, others)
                 colour = palette.get(group, "#333333")
+                seen = y > 0  # a share of nobody has no place on a logarithmic axis
                 panel.step(
-                    x.clip(least), y.clip(least), where="post", color=colour, lw=1.4, label=group
+                    x[seen].clip(least), y[seen], where="post", color=colour, lw=1.4, label=group
                 )
             panel.set(xscale="log", yscale="log", xlim=(least, 1.05), ylim=(least, 1.05))
             panel.set_title(attack, fontsize=9, loc="left")

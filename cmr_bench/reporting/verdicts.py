@@ -76,7 +76,12 @@ def _asked(
         chain = [control for control in order if control in known]
         if len(chain) > 1:
             state, reason = order_verdict([known[c] for c in chain])
-            yield f"rank {' > '.join(chain)}", _values([known[c] for c in chain]), state, reason
+            yield (
+                f"rank, best first: {', '.join(chain)}",
+                _values([known[c] for c in chain]),
+                state,
+                reason,
+            )
     for control in metric.get("catches", []):
         if control in known:
             state, reason = caught(known[control])

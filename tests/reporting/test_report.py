@@ -82,6 +82,7 @@ def test_no_model_leads_where_intervals_overlap(root: Path, tmp_path: Path) -> N
     text = (tmp_path / "index.html").read_text()
     assert text.count("leads") == 1 and "Fidelity: fm leads" in text
     assert "Privacy: ldm (0.97) is not separated from ddpm, fm." in text
+    assert 'title="fidelity/kid: squared distance' in text
     assert "Privacy is set by mia_auc (ddpm, fm, ldm)." in text
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from sklearn.metrics import roc_curve
 
 from cmr_bench.reporting.cells import entries
@@ -38,4 +40,13 @@ def test_one_panel_an_attack(tmp_path: Path) -> None:
     assert figure is not None
     assert [panel.get_title(loc="left") for panel in figure.axes] == ["mia", "pia", "secmi", "sima"]
     assert all(len(panel.get_lines()) == 3 for panel in figure.axes)
+    curves = [line for panel in figure.axes for line in panel.get_lines()[1:]]
+    assert all(line.get_ydata().min() == 1 / 26 for line in curves), "from one member on"
+    for name in ("sima", "pia", "secmi"):
+        for path in tmp_path.glob(f"cells/*/attack_{name}.csv"):
+            path.unlink()
+    alone = roc_plot(entries(tmp_path), {"fm": "#0072b2", "ddpm": "#d55e00"})
+    FigureCanvasAgg(alone).draw()
+    width, height = alone.axes[0].get_window_extent().size / alone.dpi
+    assert width == pytest.approx(height) and height > 3.5 and alone.get_figwidth() > 6
     (tmp_path / "roc.png").write_bytes(png(figure))

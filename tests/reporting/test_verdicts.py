@@ -46,6 +46,7 @@ def test_an_order_holds_if_it_is_monotone_and_its_ends_lie_apart(values, state):
 def test_a_reversal_names_the_controls():
     (verdict,) = verdicts(record(KID, *kid(0.1, 0.9, 0.5)))
     assert verdict.reason == "noise scores better than painter"
+    assert verdict.question == "rank, best first: heldout, painter, noise"
 
 
 def copies(name="privacy/copy_rate", *, copy, heldout, half=0.02, high=0.1):
