@@ -119,9 +119,10 @@ def test_the_answers_are_built_once_and_shared(pools, tmp_path):
         tell(pools, tmp_path, seed=1) == found
         and len([*tmp_path.glob("instruments/*/done.json")]) == 1
     )
-    assert set(found["metrics"]) == {"kid", "copies", "membership"}
+    assert set(found["metrics"]) == {"kid", "prdc", "copies", "membership"}
     assert {v.score for v in verdicts(found)} == {
         "fidelity/kid",
+        "fidelity/precision",
         "privacy/copy_rate",
         "privacy/copy_rate_features",
         "privacy/mia_auc",

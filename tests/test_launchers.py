@@ -194,6 +194,7 @@ def test_a_training_says_every_half_a_minute_where_it_is(
 
 VERB = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job begins without it
 from cmr_bench.commands import verb
 from cmr_bench.interruption import flag
 def task(config):

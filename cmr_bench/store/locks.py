@@ -8,12 +8,11 @@ import logging
 import os
 import platform
 import time
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from cmr_bench.interruption import Stopped, flag
 from cmr_bench.store.files import read_json, write_json
@@ -39,7 +38,7 @@ def locked(path: Path, what: str, *, wait: bool = True, poll: float = 0.2) -> It
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     owner = path.with_name(path.name + ".owner")
-    lock = FileLock(path, mode=0o664)  # a group may share a store
+    lock = FileLock(path, mode=0o664, fallback_to_soft=False)  # a group may share a store
     if not taken(lock, 1, poll):  # a short wait is not worth a word
         seen = read_json(owner)
         whom = f"process {seen.get('pid', '?')} on {seen.get('host', '?')}"
@@ -65,22 +64,16 @@ def taken(lock: BaseFileLock, seconds: float, poll: float) -> bool:
     Raises:
         ValueError: on a file system without flock, where the mark of a dead process would block all others.
     """
-    flock = True
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of a mark in place of a lock
+    with suppress(Timeout):
+        try:
             lock.acquire(timeout=seconds, poll_interval=poll)
-    except Timeout:
-        pass
-    except OSError as error:
-        if error.errno not in NO_FLOCK:
-            raise
-        flock = False
-    if not flock or isinstance(lock, SoftFileLock):
-        lock.release()
-        raise ValueError(
-            f"{Path(lock.lock_file).parent}: this file system has no flock, by which a store outlives dead processes; "
-            "mount it with flock, or give store.root=PATH on one that has it"
-        )
+        except OSError as error:
+            if error.errno not in NO_FLOCK:
+                raise
+            raise ValueError(
+                f"{Path(lock.lock_file).parent}: this file system has no flock, by which a store outlives dead "
+                "processes; mount it with flock, or give store.root=PATH on one that has it"
+            ) from error
     return lock.is_locked
 
 
