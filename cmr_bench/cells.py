@@ -16,11 +16,12 @@ from cmr_bench.evaluation import judge
 from cmr_bench.instruments import instruments
 from cmr_bench.judging import axes, evidence_of
 from cmr_bench.models.diffusion import Diffusion
+from cmr_bench.ranks import DEVICES
 from cmr_bench.reporting import triangle
 from cmr_bench.reporting.grids import save_grid, save_pairs
 from cmr_bench.reporting.verdicts import struck
 from cmr_bench.stages import Stages
-from cmr_bench.store import JUDGED, Cell, append_jsonl, atomic, environment, key_of
+from cmr_bench.store import JUDGED, Cell, append_jsonl, atomic, environment, key_of, read_json
 from cmr_bench.tracking.curve import Curve
 from cmr_bench.tracking.tracker import Tracker
 from cmr_bench.training import refuse_absent
@@ -156,9 +157,11 @@ def train(cell: Cell, stages: Stages, tracker: Tracker, encode: Any) -> Any:
     model = stages.fitted_model(axes(stages, encode), tracker, config.callbacks.every_n_steps)
     about: dict[str, Any] = {}
     if isinstance(model, Diffusion):
-        curve = Curve(stages.store.artefact("model", key_of(stages.model_inputs)))
+        weights = stages.store.artefact("model", key_of(stages.model_inputs))
+        curve = Curve(weights)
         append_jsonl(cell.folder / "log.jsonl", curve.missing(cell))
         about = {
+            **read_json(weights / DEVICES),
             "parameters": sum(p.numel() for p in model.denoiser.parameters()),
             "autoencoder_parameters": sum(p.numel() for p in model.space.parameters()),  # type: ignore[attr-defined]
             "nfe": model.sampler.nfe(model.steps),

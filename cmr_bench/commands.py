@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -39,12 +39,27 @@ def verb(name: str, task: Callable[[Any], None]) -> None:
 
     try:
         with told():
+            refuse_domain(sys.argv[1:])
             within()
     except Stopped:
         print("cmr_bench: stopped: the same line goes on", file=sys.stderr)
         raise
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def refuse_domain(words: Sequence[str]) -> None:
+    """Refuse an external domain that does not exist: Hydra leaves it out, since a data set may come without one."""
+    options = [path.stem for path in Path(conf_path(), "data").glob("*.yaml")]
+    for word in words:
+        group, _, values = word.lstrip("+").partition("=")
+        for option in values.strip("[]").split(",") if group == "data@external" else ():
+            if option not in (*options, "null"):
+                raise ValueError(
+                    unknown(
+                        f"{group}={option}", [f"{group}={o}" for o in sorted(options)], "an option"
+                    )
+                )
 
 
 @contextmanager

@@ -19,6 +19,9 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from torch import distributed
 
+DEVICES = "devices.json"
+"""Beside weights that several devices trained together: how many."""
+
 READY = "ready\n"
 """What a helper says when it has begun."""
 

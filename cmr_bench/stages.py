@@ -20,9 +20,9 @@ from cmr_bench.masks.learned import Learned
 from cmr_bench.models.diffusion import Diffusion
 from cmr_bench.networks.autoencoder import Autoencoder
 from cmr_bench.preparation import FORMAT
-from cmr_bench.ranks import Ranks, devices_of, helped
+from cmr_bench.ranks import DEVICES, Ranks, devices_of, helped
 from cmr_bench.seeds import mix
-from cmr_bench.store import key_of
+from cmr_bench.store import key_of, write_json
 from cmr_bench.store.samples import Samples
 from cmr_bench.synthesis import released_pool, synthesise, synthetic_pool
 from cmr_bench.tracking.curve import Curve
@@ -40,6 +40,8 @@ class Stages(Cohort):
     def trained(self, kind: str, module: Any, pool: Pool, **how: Any) -> Any:
         """A network of the cell after its training, in which all devices of the trainer take part."""
         with self.together(kind) as ranks:
+            if ranks:
+                write_json(how["folder"] / DEVICES, {"devices": ranks.count})
             return fit(module, pool, trainer=self.trainer, ranks=ranks, **how)
 
     def together(self, kind: str) -> AbstractContextManager[Ranks | None]:

@@ -91,6 +91,10 @@ def test_the_plain_part_has_keys_and_types_too() -> None:
         ("model/samplr=heun", "model/samplr is not a key: did you mean model/sampler?"),
         ("experiment=quik", "experiment=quik is not an option: did you mean experiment=quick?"),
         ("+experiment=quik", "experiment=quik is not an option: did you mean experiment=quick?"),
+        (
+            "data@external=sunnybrok",
+            "data@external=sunnybrok is not an option: did you mean data@external=sunnybrook?",
+        ),
         ("sweeps=famlies", "sweeps=famlies is not an option: did you mean sweeps=families?"),
         ("metric=[fast,papr]", "metric=papr is not an option: did you mean metric=paper?"),
         (

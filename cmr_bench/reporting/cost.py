@@ -52,6 +52,7 @@ def environments(found: Sequence[Entry]) -> list[dict[str, Any]]:
         facts = {
             "device": env.get("device"),
             "threads": env.get("threads"),
+            "devices that trained together": entry.about.get("devices"),
             "host": env.get("host"),
             "commit": env.get("git"),
             "data": env.get("data_hash"),

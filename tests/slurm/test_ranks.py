@@ -54,6 +54,7 @@ def test_two_processes_have_the_losses_and_the_scores_of_one(one: Path, tmp_path
     two = tmp_path / "two"
     assert start(two, *TWO).wait(400) == 0, (two / "log.txt").read_text()
     assert cell(one).folder.name == cell(two).folder.name, "the number of devices names no cell"
+    assert cell(two).about["devices"] == 2 and "devices" not in cell(one).about
     alike(one, two)
 
 
