@@ -71,7 +71,10 @@ class Copies(Metric):
     pools = ("train", "test", "synthetic")
     higher_is_better = False
     catches = ("copy", "copy_noise", "copy_warp")
-    spares = ("heldout",)
+    spares = (
+        "heldout",
+        "painter",
+    )  # a space may take what it does not know for the patient who lies nearest
 
     def __init__(
         self,
