@@ -160,12 +160,17 @@ def instruments_of(found: Sequence[Entry]) -> list[Verdict]:
 
 
 def _grids(found: Sequence[Entry], name: str, most: int = 12) -> list[tuple[str, str, str]]:
-    """The picture of this name of the first seed of each group, and the caption that it carries."""
+    """The first whole picture of this name in each group, and the caption that it carries."""
     grids: dict[str, tuple[str, str, str]] = {}
     for entry in found:
         path = entry.cell.folder / name
-        if entry.group not in grids and len(grids) < most and path.is_file():
+        if entry.group in grids or len(grids) == most or not path.is_file():
+            continue
+        try:
             with Image.open(path) as picture:
+                picture.load()
                 caption = str(picture.info.get("Description", ""))
-            grids[entry.group] = (entry.group, _embed(path.read_bytes()), caption)
+        except (OSError, SyntaxError):  # what Pillow says of a torn PNG
+            continue
+        grids[entry.group] = (entry.group, _embed(path.read_bytes()), caption)
     return list(grids.values())

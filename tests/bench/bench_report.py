@@ -9,6 +9,7 @@ environment record. Three models, settings that differ in the number of training
 from __future__ import annotations
 
 import argparse
+import io
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import hydra
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 
 from cmr_bench.config import conf_path
 from cmr_bench.planning import Planner
@@ -46,7 +48,10 @@ def fill(root: Path, cells: int) -> None:
         OmegaConf.resolve(config)
         texts[model] = OmegaConf.to_yaml(config)
     record = environment(data_hash="5eed", seconds={"fit": 100.0, "sample": 20.0})
-    grid = rng.integers(0, 255, 350_000, dtype=np.uint8).tobytes()  # a grid is about this large
+    grid = io.BytesIO()
+    Image.fromarray(rng.integers(0, 255, (480, 720), dtype=np.uint8)).save(
+        grid, "png"
+    )  # as large as a grid: 350 kB
     for i in range(cells):
         model, limit, seed = MODELS[i % 3], 4 * (1 + i // 30), i // 3 % 10
         cell = Store(root).cell(model, key_of([model, limit, seed]))
@@ -72,7 +77,7 @@ def fill(root: Path, cells: int) -> None:
                 | {"reason": "", "extra": {}, "metric": "bench", "seconds": 0.1}
             )  # fmt: skip
         append_jsonl(cell.folder / "scores.jsonl", scores)
-        (cell.folder / "grid.png").write_bytes(grid)
+        (cell.folder / "grid.png").write_bytes(grid.getvalue())
         write_json(cell.folder / "done.json", {"time": 0.0, "judged": JUDGED})
 
 

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from cmr_bench.report import task
 from cmr_bench.reporting import report
 from cmr_bench.reporting.cells import entries
+from cmr_bench.reporting.page import _grids
 from cmr_bench.store import Store, append_jsonl, write_json
 from cmr_bench.types import Score
 
@@ -75,6 +76,22 @@ def test_the_page_is_whole_and_fetches_nothing(root: Path, tmp_path: Path) -> No
         "0.027 to 0.035",
     ):
         assert fact in words
+
+
+def test_a_torn_picture_is_left_out_and_another_seed_shows_its_own(
+    root: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "runs"
+    shutil.copytree(root, store)
+    found = entries(store)
+    whole, other = (e.cell.folder / "grid.png" for e in found if e.group == "ddpm")
+    whole.write_bytes(other.read_bytes()[:5000])
+    for entry in found:
+        if entry.group == "fm":
+            (entry.cell.folder / "grid.png").write_bytes(b"no picture")
+    shown = {group: caption for group, _, caption in _grids(found, "grid.png")}
+    assert shown == dict.fromkeys(("ddpm", "ldm"), "mask, real, synthetic, with outline")
+    report(store, tmp_path)
 
 
 def test_no_model_leads_where_intervals_overlap(root: Path, tmp_path: Path) -> None:
