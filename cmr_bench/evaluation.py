@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Iterator, Mapping
-
-from rich.progress import track
 
 from cmr_bench.interruption import flag
 from cmr_bench.metrics.base import Metric
 from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.progress import each
 from cmr_bench.types import Score
 
 log = logging.getLogger(__name__)
@@ -21,13 +19,7 @@ def judge(
     evidence: Evidence, metrics: Mapping[str, Metric]
 ) -> Iterator[tuple[str, list[Score], float]]:
     """(name, scores, seconds) of one metric after the other; one that fails on the data says why in its scores."""
-    for name, metric in track(
-        metrics.items(),
-        "metrics",
-        total=len(metrics),
-        transient=True,
-        disable=not sys.stdout.isatty(),
-    ):
+    for name, metric in each(metrics.items(), "metrics"):
         flag.between()
         start = time.perf_counter()
         try:
@@ -35,4 +27,6 @@ def judge(
         except ValueError as error:
             log.warning("metric %s: %s", name, error)
             scores = metric.blank(str(error))
-        yield name, scores, time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        log.info("metric %s: %.1f s", name, seconds)
+        yield name, scores, seconds

@@ -20,8 +20,8 @@ KEYS: dict[str, Any] = {
 def task(config: Any) -> None:
     """Every cell of the sweep and its comparison. What was told before is not told again."""
     check(config, KEYS)
-    from rich.progress import track
 
+    from cmr_bench.progress import each
     from cmr_bench.reporting import triangle
     from cmr_bench.reporting.cells import entries
     from cmr_bench.store import sweeps
@@ -41,7 +41,7 @@ def task(config: Any) -> None:
             f"store.root={root}: no cells" + f" of sweep={config.sweep}" * bool(config.sweep)
         )
     failed = []
-    for entry in track(found, "W&B", transient=True, disable=not sys.stdout.isatty()):
+    for entry in each(found, "W&B"):
         spans = triangle({row["name"]: row for row in entry.scores})
         try:
             words = replay(entry.cell, account, {axis: span.value for axis, span in spans.items()})

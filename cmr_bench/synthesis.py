@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from rich.progress import track
 
 from cmr_bench.interruption import flag
+from cmr_bench.progress import each
 from cmr_bench.seeds import mix
 from cmr_bench.store import read_json
 from cmr_bench.store.samples import Samples
@@ -26,7 +25,7 @@ def synthesise(
     samples.reserve(name, masks=masks.numpy(), seeds=seeds.numpy())
     missing = torch.as_tensor(samples.missing(name))
     parts = missing.split(batch) if len(missing) else []
-    for rows in track(parts, f"images, {name}", transient=True, disable=not sys.stdout.isatty()):
+    for rows in each(parts, f"images, {name}"):
         flag.between()
         samples.put(name, rows.numpy(), model.sample(masks[rows], seeds=seeds[rows]).numpy())
 

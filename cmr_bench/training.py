@@ -26,13 +26,12 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from cmr_bench.checkpoints import WholeFiles, previous, resumable
 from cmr_bench.data.batches import Augmentation, SliceData
 from cmr_bench.interruption import Stopped, flag
+from cmr_bench.progress import Pace
 from cmr_bench.ranks import Ranks
 from cmr_bench.types import Pool
 
 Module = TypeVar("Module", bound=pl.LightningModule)
 log = logging.getLogger(__name__)
-
-SAID_SECONDS = 30
 
 
 class Saving(Checkpoint):
@@ -50,23 +49,16 @@ class Saving(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         flag.renew()  # Lightning has put its own handlers in place
-        self.saved = self.said = self.began = time.monotonic()
-        self.first = trainer.global_step
-        if self.first:
-            log.info("%s: training goes on at step %d", self.title, self.first)
-
-    def say(self, step: int, of: int) -> None:
-        """Every half a minute where a training is and how long it may take."""
-        now = time.monotonic()
-        if now - self.said >= SAID_SECONDS and step > self.first:
-            self.said = now
-            left = (now - self.began) / (step - self.first) * (of - step) / 60
-            log.info("%s: step %d of %d, %.1f minutes left", self.title, step, of, left)
+        self.saved = time.monotonic()
+        first = trainer.global_step
+        self.pace = Pace(self.title, first, trainer.max_steps)
+        if first:
+            log.info("%s: training goes on at step %d", self.title, first)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if self.minutes is None or trainer.global_step >= trainer.max_steps:
             return  # the end is saved by `fit`
-        self.say(trainer.global_step, trainer.max_steps)
+        self.pace.at(trainer.global_step)
         validates = self.validate_every and trainer.global_step % self.validate_every == 0
         due = time.monotonic() - self.saved >= 60 * self.minutes and not validates
         stop = flag.asked

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 
 from cmr_bench.data.canaries import plant
 from cmr_bench.data.leakage import fingerprint
@@ -19,6 +17,7 @@ from cmr_bench.data.stack import Stack
 from cmr_bench.data.survey import Seen
 from cmr_bench.data.writer import writing
 from cmr_bench.interruption import flag
+from cmr_bench.progress import each
 from cmr_bench.store.files import atomic, write_json
 from cmr_bench.types import LABELS, Count
 
@@ -72,12 +71,7 @@ def prepare_phantom(
     prints: list[Seen] = []
     with atomic(folder / "data.h5") as path, writing(path, size=size) as writer:
         chosen = [i for i, record in enumerate(records) if record.subject in sides]
-        for i in track(
-            chosen,
-            description="drawing the phantom",
-            transient=True,
-            disable=not sys.stdout.isatty(),
-        ):
+        for i in each(chosen, "drawing the phantom"):
             flag.within()
             subject = phantom[i]
             side = sides[phantom.name(i)]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.progress import track
 
 from cmr_bench.data.canaries import plant
 from cmr_bench.data.faults import Fault
@@ -23,6 +21,7 @@ from cmr_bench.data.stack import Stack, load
 from cmr_bench.data.survey import Seen, quarter_turns, survey
 from cmr_bench.data.writer import writing
 from cmr_bench.interruption import flag
+from cmr_bench.progress import each
 from cmr_bench.store.files import atomic, write_json
 from cmr_bench.types import LABELS, Count
 
@@ -96,9 +95,7 @@ def prepare(
         "volumes": [],
     }  # fmt: skip
     with atomic(folder / "data.h5") as path, writing(path, size=size) as writer:
-        for item in track(
-            kept, description="preparing", transient=True, disable=not sys.stdout.isatty()
-        ):
+        for item in each(kept, "preparing"):
             flag.within()
             stack = load(item.record).turned(turns)
             images, masks, lost = window(stack, spacing_mm=spacing_mm, size=size, crop=crop)

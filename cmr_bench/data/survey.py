@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
 from cmr_bench.data.faults import Fault, inspect, listing, repeated
 from cmr_bench.data.leakage import fingerprint
@@ -16,6 +14,7 @@ from cmr_bench.data.oddities import oddities
 from cmr_bench.data.records import Reader, Record
 from cmr_bench.data.stack import arrange, relabel, right_ventricle_side
 from cmr_bench.interruption import flag
+from cmr_bench.progress import each
 
 AWAY = np.deg2rad(120)
 """A right ventricle further than this from where its data set has it; hearts of ACDC stay within 80 degrees."""
@@ -42,9 +41,7 @@ def survey(reader: Reader) -> tuple[list[Seen], list[Fault]]:
     doubled = repeated(records)
     seen: list[Seen] = []
     sums: dict[Path, str] = {}
-    for at, record in enumerate(
-        track(records, description="checking", transient=True, disable=not sys.stdout.isatty())
-    ):
+    for at, record in enumerate(each(records, "checking")):
         flag.within()
         wrong, volumes = inspect(record)
         faults += wrong

@@ -19,12 +19,12 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.plugin import Plugin
 from omegaconf import DictConfig
-from rich.progress import track
 
 from cmr_bench.config import check
 from cmr_bench.interruption import FULL
 from cmr_bench.launchers.compose import Composer
 from cmr_bench.launchers.jobs import FAILED, KEYS, PLANNED, job_of, record
+from cmr_bench.progress import each
 from cmr_bench.store import Job
 from cmr_bench.store.files import REMEDY
 
@@ -87,8 +87,7 @@ class Sweep(Launcher):
         self, job_overrides: Sequence[Sequence[str]]
     ) -> Iterator[tuple[Sequence[str], DictConfig, dict[str, str]]]:
         """(overrides, configuration, choices) of each cell, with a bar that shows how far it is."""
-        mute = not sys.stdout.isatty()
-        for overrides in track(job_overrides, "cells", transient=True, disable=mute):
+        for overrides in each(job_overrides, "cells"):
             yield overrides, *self.compose(overrides)
 
     def jobs(self, job_overrides: Sequence[Sequence[str]]) -> list[Job]:
