@@ -19,11 +19,18 @@ def task(config: Any) -> None:
     check(config, KEYS)
     from rich.console import Console  # the heavy imports, after the checks that need none
 
+    from cmr_bench.data.pools import load_pool, load_table
+    from cmr_bench.data.splits import SPLITS
     from cmr_bench.data.summary import summary
     from cmr_bench.preparation import prepared
+    from cmr_bench.reporting.grids import save_subjects
     from cmr_bench.store import Store
 
-    Console().print(summary(prepared(Store(config.store.root), config.data)))
+    folder = prepared(Store(config.store.root), config.data)
+    there = set(load_table(folder)["split"])
+    picture = folder / "subjects.png"
+    save_subjects(picture, [load_pool(folder, split) for split in SPLITS if split in there])
+    Console().print(summary(folder), f"some of them: {picture}", soft_wrap=True)
 
 
 def main() -> None:

@@ -25,6 +25,9 @@ LABELS = ("background", "lv", "myo", "rv")
 LABEL_COLOURS = ("#141414", "#d55e00", "#009e73", "#3c9be0")
 """Label k is shown in LABEL_COLOURS[k]."""
 
+LEVELS = ("base", "middle", "apex")
+"""Thirds of the ventricle along its long axis."""
+
 
 @dataclass(frozen=True)
 class Pool:

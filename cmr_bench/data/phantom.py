@@ -15,7 +15,7 @@ from cmr_bench.data.phantom_contrast import VENDORS, artefact, pooled, scan
 from cmr_bench.data.phantom_scene import Thorax, organs, place
 from cmr_bench.data.phantom_texture import Skin
 from cmr_bench.seeds import numpy_rng
-from cmr_bench.types import LABELS
+from cmr_bench.types import LABELS, LEVELS
 
 PERCENTILES = {"per": "volume", "low": 0.5, "high": 99.5}
 LABEL_VALUES = np.arange(len(LABELS), dtype=np.uint8)[:, None, None]
@@ -112,7 +112,7 @@ class Phantom:
         ):
             kept = np.flatnonzero(mask.any(axis=(1, 2)))
             share = (heights[kept] - heart.base) / (heart.apex - heart.base)
-            level = np.select([share < 1 / 3, share < 2 / 3], ["base", "middle"], "apex")
+            level = np.select([share < 1 / 3, share < 2 / 3], [*LEVELS[:2]], LEVELS[2])
             tables.append(
                 pd.DataFrame({**who, "phase": phase, "slice": kept - kept[0], "level": level})
             )

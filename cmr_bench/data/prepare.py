@@ -23,10 +23,9 @@ from cmr_bench.data.writer import writing
 from cmr_bench.interruption import flag
 from cmr_bench.progress import each
 from cmr_bench.store.files import atomic, write_json
-from cmr_bench.types import LABELS, Count
+from cmr_bench.types import LABELS, LEVELS, Count
 
 log = logging.getLogger(__name__)
-LEVELS = ("base", "middle", "apex")
 
 
 def prepare(

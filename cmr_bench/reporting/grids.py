@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cmr_bench.metrics.fidelity.spaces import in_space
 from cmr_bench.reporting.verdicts import verdicts
 from cmr_bench.store import atomic, read_json
-from cmr_bench.types import LABEL_COLOURS, LABELS, Pool
+from cmr_bench.types import LABEL_COLOURS, LABELS, LEVELS, Pool
 
 
 def grid_rows(pool: Pool, count: int) -> NDArray[np.int64]:
@@ -87,6 +87,40 @@ def _outline(panel: Axes, mask: NDArray[Any]) -> None:
 def save_grid(path: str | Path, real: Pool | None, synthetic: Pool, *, count: int = 8) -> None:
     """Write the grid as PNG; its caption names the rows."""
     _save(path, grid_figure(real, synthetic, count=count), ", ".join(_names(real, synthetic)))
+
+
+def subjects_figure(pools: Sequence[Pool], *, count: int = 9) -> Figure:
+    """A column a subject, alike many of each pool; a row a level: the slice in the middle of it, of the first phase, outlined."""
+    columns = []
+    for pool in pools:
+        names = np.unique(pool.subjects)
+        places = np.linspace(0, len(names) - 1, min(count // len(pools), len(names))).round()
+        columns += [(pool, name) for name in names[places.astype(int)]]
+    figure = Figure(figsize=(1.3 * len(columns) + 0.3, 1.3 * len(LEVELS) + 0.3))
+    panels = figure.subplots(len(LEVELS), len(columns), squeeze=False)
+    head = 1 - 0.3 / figure.get_figheight()
+    figure.subplots_adjust(left=0.03, right=1, top=head, bottom=0, wspace=0.02, hspace=0.02)
+    for (pool, subject), column in zip(columns, panels.T, strict=True):
+        own = pool.table[pool.subjects == subject]
+        own = own[own["phase"] == own["phase"].iloc[0]]
+        title = f"{subject} {own['phase'].iloc[0]}\n{pool.name}"
+        column[0].set_title(title, fontsize=7, color="#555555", pad=2)
+        for level, panel in zip(LEVELS, column, strict=True):
+            panel.set(xticks=[], yticks=[])
+            panel.spines[:].set_visible(False)
+            rows = own.index[own["level"] == level]
+            if len(rows):
+                row = rows[len(rows) // 2]
+                panel.imshow(pool.images[row, 0].numpy(), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")  # fmt: skip
+                _outline(panel, pool.masks[row, 0].numpy())
+    for level, panel in zip(LEVELS, panels[:, 0], strict=True):
+        panel.set_ylabel(level, fontsize=8)
+    return figure
+
+
+def save_subjects(path: str | Path, pools: Sequence[Pool]) -> None:
+    """Write `subjects_figure` as PNG."""
+    _save(path, subjects_figure(pools), "subjects of each split: base, middle and apex")
 
 
 def _save(path: str | Path, figure: Figure, caption: str) -> None:

@@ -10,7 +10,13 @@ import torch
 from matplotlib.image import imread
 from PIL import Image
 
-from cmr_bench.reporting.grids import grid_figure, grid_rows, pairs_figure, save_grid
+from cmr_bench.reporting.grids import (
+    grid_figure,
+    grid_rows,
+    pairs_figure,
+    save_grid,
+    subjects_figure,
+)
 from cmr_bench.types import Pool
 
 
@@ -75,6 +81,21 @@ def test_images_without_masks_are_one_row_and_the_picture_says_what_it_shows(
         save_grid(tmp_path / "grid.png", owners, synthetic)
         with Image.open(tmp_path / "grid.png") as picture:
             assert picture.info["Description"] == caption
+
+
+def test_subjects_are_columns_and_levels_are_rows(real: Pool) -> None:
+    table = real.table.assign(level=["base", "apex", "base", "base", "base", "middle"])
+    train = replace(real, name="train", table=table)
+    panels = np.array(subjects_figure([train, real], count=4).axes).reshape(3, 4)
+    assert [p.get_title() for p in panels[0]] == [
+        "a ES\ntrain",
+        "c ES\ntrain",
+        "a ES\ntest",
+        "c ES\ntest",
+    ]
+    assert [p.get_ylabel() for p in panels[:, 0]] == ["base", "middle", "apex"]
+    shown = [[len(panel.images) for panel in row] for row in panels]
+    assert shown == [[1, 1, 1, 1], [0, 1, 0, 0], [1, 0, 0, 0]]
 
 
 def test_pairs_lie_together_one_a_subject_in_grey_where_the_space_is_unfit(real: Pool) -> None:
