@@ -37,8 +37,7 @@ def auc(
     if not len(p) or not len(n):
         return Estimate(float("nan"), float("nan"), float("nan"))
     rows, columns = _membership(positive_subjects, len(p)), _membership(negative_subjects, len(n))
-    wins = (p[:, None] > n[None, :]) + 0.5 * (p[:, None] == n[None, :])
-    won, played = rows @ wins @ columns.T, np.outer(rows.sum(1), columns.sum(1))
+    won, played = rows @ wins(p, n) @ columns.T, np.outer(rows.sum(1), columns.sum(1))
     m, k = won.shape
     value = float(won.sum() / played.sum())
     if min(m, k) < FEWEST:
@@ -50,6 +49,30 @@ def auc(
     wn = multiplicities(k, repeats=repeats, seed=seed + 1)
     samples = ((wp @ won) * wn).sum(1) / ((wp @ played) * wn).sum(1)
     return expanded_percentile(value, samples, min(m, k))
+
+
+def wins(positive: Array, negative: Array) -> Array:
+    """(m, k) 1 where positive i is above negative j, 1/2 at a tie, else 0; its mean is the AUC."""
+    return (positive[:, None] > negative[None, :]) + 0.5 * (positive[:, None] == negative[None, :])
+
+
+def auc_difference(gap: Array, *, repeats: int = 2000, seed: int = 0) -> tuple[Estimate, float]:
+    """(difference of two AUCs, two-sided p of none), where the same m and k subjects got two scores.
+
+    gap (m, k) holds the `wins` of the one less those of the other. The interval resamples subjects of both groups; p is that
+    of DeLong, DeLong & Clarke-Pearson (1988): the difference has the variance var_i / m + var_j / k of the means of rows
+    and of columns. p is 1 where the two never differ; below FEWEST subjects in a group both are nan.
+    """
+    m, k = gap.shape
+    value = float(gap.mean()) if gap.size else float("nan")
+    if min(m, k) < FEWEST:
+        return Estimate(value, float("nan"), float("nan")), float("nan")
+    drawn = multiplicities(m, repeats=repeats, seed=seed) @ gap
+    samples = (drawn * multiplicities(k, repeats=repeats, seed=seed + 1)).sum(1) / (m * k)
+    error = np.sqrt(gap.mean(1).var(ddof=1) / m + gap.mean(0).var(ddof=1) / k)
+    with np.errstate(divide="ignore"):
+        p = 2 * norm.sf(np.abs(value) / error) if gap.any() else 1.0
+    return expanded_percentile(value, samples, min(m, k)), float(p)
 
 
 def tpr_at_fpr(

@@ -8,6 +8,7 @@ from pathlib import Path
 from cmr_bench.reporting.axes import triangle, triangles
 from cmr_bench.reporting.cells import Entry, entries
 from cmr_bench.reporting.page import page
+from cmr_bench.reporting.paired import paired, resolved
 from cmr_bench.reporting.plots import colours, legible, png, triangle_plot
 from cmr_bench.reporting.protocols import protocols
 from cmr_bench.reporting.ranking import sentence
@@ -24,7 +25,7 @@ def report(
     every_cell: bool = False,
     sweep: str | None = None,
 ) -> str:
-    """Write table.csv, scores.csv (of each cell), table.json, triangle.png and index.html; returns the table for a terminal.
+    """Write table.csv, scores.csv (of each cell), pairs.csv, table.json, triangle.png and index.html; returns the table for a terminal.
 
     Reads the store alone, so it works while cells run and after a crash; only finished cells are compared. `out` is `<root>/report`
     unless given; `sweep` leaves out the cells of others. With `every_cell` the text begins with a line for each cell.
@@ -34,7 +35,12 @@ def report(
     found = [entry for entry in every if entry.status.state != "outdated"]
     table = compare([entry for entry in found if entry.status.state == "done"])
     models = triangles(table)
-    for name, frame in (("table.csv", table), ("scores.csv", score_frame(found))):
+    pairs = paired(found)
+    for name, frame in {
+        "table.csv": table,
+        "scores.csv": score_frame(found),
+        "pairs.csv": pairs,
+    }.items():
         with atomic(folder / name) as temporary:
             frame.drop(columns="extra", errors="ignore").to_csv(temporary, index=False)
     write_json(
@@ -48,9 +54,9 @@ def report(
     with atomic(folder / "triangle.png") as temporary:
         temporary.write_bytes(png(triangle_plot(legible(models), colours(found))))
     with atomic(folder / "index.html") as temporary:
-        temporary.write_text(page(found, table), encoding="utf-8")
+        temporary.write_text(page(found, table, pairs), encoding="utf-8")
     lines = cell_list(every) if every_cell else ""
-    below = protocols(table) + sentence(score_frame(found)) + status(every)
+    below = protocols(table) + resolved(pairs) + sentence(score_frame(found)) + status(every)
     return lines + terminal(table) + below
 
 

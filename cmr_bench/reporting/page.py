@@ -20,6 +20,7 @@ from cmr_bench.reporting.cost import STAGES, cost, environments, seconds_of
 from cmr_bench.reporting.learning import learning_plot
 from cmr_bench.reporting.meanings import meaning
 from cmr_bench.reporting.numbers import arrow, counts, decimals, label, number, real
+from cmr_bench.reporting.paired import RESOLVED
 from cmr_bench.reporting.plots import (
     colours,
     curves_plot,
@@ -40,7 +41,7 @@ from cmr_bench.reporting.verdicts import Verdict, verdicts
 from cmr_bench.store import read_json
 
 
-def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
+def page(found: Sequence[Entry], table: pd.DataFrame, pairs: pd.DataFrame) -> str:
     groups = list(dict.fromkeys(table["group"]))
     palette = colours(found)
     models = triangles(table)
@@ -68,6 +69,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame) -> str:
         details=[] if many else _rows(rest),
         headlines=_headlines(table) if many else [],
         protocols=[] if many else side_by_side(table),
+        pairs=_pairs(pairs),
         left_out=len(models) - len(drawn),
         triangle=_picture(triangle_plot(drawn, palette)) if models else None,
         trade_off=_picture(trade_off) if trade_off else None,
@@ -123,6 +125,27 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
             )
         axes.append({"name": axis, "scores": scores})
     return axes
+
+
+def _pairs(pairs: pd.DataFrame) -> dict[str, Any]:
+    """One column a score, one row a pair of models; empty where nothing was compared."""
+    names = list(dict.fromkeys(pairs["name"]))
+    digits = {
+        name: 1 + decimals(part.rename(columns={"difference": "value"}))
+        for name, part in pairs.groupby("name")
+    }
+    rows = []
+    for (first, second), part in pairs.groupby(["first", "second"], sort=False):
+        texts = {
+            row["name"]: {
+                **{k: number(row[k], digits[row["name"]]) for k in ("difference", "low", "high")},
+                "p": number(row["p_holm"], 3),
+                "stands": row["p_holm"] < RESOLVED,
+            }
+            for row in part.to_dict("records")
+        }
+        rows.append({"pair": f"{first} − {second}", "texts": texts})
+    return {"names": {name: label(name) for name in names}, "rows": rows} if rows else {}
 
 
 def _headlines(table: pd.DataFrame) -> list[dict[str, Any]]:

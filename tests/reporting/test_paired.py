@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ttest_rel
+
+from cmr_bench.discrimination import auc, auc_difference, wins
+from cmr_bench.reporting import report
+from cmr_bench.reporting.cells import entries
+from cmr_bench.reporting.paired import paired
+from cmr_bench.seeds import numpy_rng
+from cmr_bench.stats import holm
+from cmr_bench.store import Store
+from cmr_bench.types import Score
+
+TEST = [f"{k:03d}" for k in range(12)]
+
+
+def answer(cell: Path, dice: np.ndarray, suspicion: np.ndarray) -> None:
+    """Two volumes and two structures of each of twelve subjects, and what an attack says of forty."""
+    volumes = [
+        {"domain": "test", "arm": arm, "subject": s, "phase": phase, "label": k, "dice": d - 0.3 * (arm == "real")}
+        for arm in ("synthetic", "real")
+        for s, d in zip(TEST, dice, strict=True)
+        for phase in ("ED", "ES")
+        for k in (1, 2)
+    ]  # fmt: skip
+    pd.DataFrame(volumes).to_csv(cell / "utility_volumes.csv", index=False)
+    about = {"subject": range(40), "member": np.arange(40) < 25, "suspicion": suspicion}
+    pd.DataFrame(about).to_csv(cell / "attack_mia.csv", index=False)
+
+
+@pytest.fixture
+def store(root: Path, tmp_path: Path) -> Store:
+    """DDPM is a little worse than FM on each patient; patients differ far more than models do. LDM was not asked."""
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
+    rng = numpy_rng("paired")
+    hard, seen = rng.uniform(0.5, 0.9, 12), rng.normal(size=40)
+    for entry in entries(tmp_path):
+        if entry.group != "ldm":
+            fm = entry.group == "fm"
+            dice = hard - 0.03 * (not fm) + rng.normal(0, 0.005, 12)
+            answer(entry.cell.folder, dice, seen + 4.0 * fm * (np.arange(40) < 25))
+    return Store(tmp_path)
+
+
+def test_patients_tell_models_apart_whose_intervals_overlap(store: Store, tmp_path: Path) -> None:
+    table = paired(entries(tmp_path)).set_index("name")
+    dice = table.loc["utility/dice"]
+    assert (dice["first"], dice["second"], dice["n"]) == ("ddpm", "fm", 12)
+    assert dice["high"] < 0 and abs(dice["difference"] + 0.03) < 0.01
+    attack = table.loc["privacy/mia_auc"]
+    assert attack["n"] == 40 and attack["high"] < -0.2
+    np.testing.assert_allclose(table["p_holm"], holm(table["p"]))
+    text = report(tmp_path)
+    assert "dice of ddpm is below that of fm" in text and "2 comparisons" in text
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "<td>ddpm − fm</td><td><span class=" in page
+
+
+def test_seeds_are_averaged_within_a_subject(store: Store, tmp_path: Path) -> None:
+    found = entries(tmp_path)
+    mean = {}
+    for model in ("ddpm", "fm"):
+        tables = [
+            pd.read_csv(e.cell.folder / "utility_volumes.csv") for e in found if e.group == model
+        ]
+        both = pd.concat(tables)
+        mean[model] = both[both["arm"] == "synthetic"].groupby("subject")["dice"].mean()
+    row = paired(found).set_index("name").loc["utility/dice"]
+    assert row["difference"] == pytest.approx((mean["ddpm"] - mean["fm"]).mean())
+    assert row["p"] == pytest.approx(ttest_rel(mean["ddpm"], mean["fm"]).pvalue)
+
+
+def test_void_attacks_and_controls_are_not_compared(store: Store, tmp_path: Path) -> None:
+    for cell in store.cells():
+        void = Score(
+            "privacy/mia_auc", 0.6, 0.5, 0.7, extra={"void": "the blind baseline succeeds"}
+        )
+        cell.add_scores([void], metric="mia")
+    assert set(paired(entries(tmp_path))["name"]) == {"utility/dice"}
+    one = [e for e in entries(tmp_path) if e.group == "fm"]
+    assert paired(one).empty
+
+
+def test_the_difference_of_two_aucs() -> None:
+    """Its value is that of two AUCs; its p is uniform where both know alike much, also from the same subjects."""
+    rng = numpy_rng("delong")
+    p = []
+    for _ in range(400):
+        shared = rng.normal(size=60)
+        first, second = (
+            shared + rng.normal(size=60) + 0.5 * (np.arange(60) < 35) for _ in range(2)
+        )
+        gap = wins(first[:35], first[35:]) - wins(second[:35], second[35:])
+        found, one = auc_difference(gap, repeats=50)
+        p.append(one)
+    assert found.value == pytest.approx(auc(first[:35], first[35:]).value - auc(second[:35], second[35:]).value)  # fmt: skip
+    assert 0.02 < np.mean(np.array(p) < 0.05) < 0.085
+    assert auc_difference(0 * gap)[1] == 1.0
+    assert np.isnan(auc_difference(gap[:2])[1]) and np.isnan(auc_difference(gap[:, :0])[0].value)
