@@ -85,8 +85,17 @@ def run_cell(
 def refuse_misfit(stages: Stages) -> None:
     """Refuse a space or an image size that the networks of a cell cannot work with, before any work."""
     config = stages.config
-    if "space" not in config.model:
-        return
+    if "space" in config.model:
+        _refuse_generator(stages)
+    least = 2 ** (len(config.segmenter.module.widths) - 1)
+    for name in ("data", "external"):
+        size = (config.get(name) or {}).get("size", 0)
+        if size % least:
+            raise ValueError(f"{name}.size={size}: the segmenter needs a multiple of {least}")
+
+
+def _refuse_generator(stages: Stages) -> None:
+    config = stages.config
     space = build(config.model.space)
     space = space(autoencoder=build(config.autoencoder.module)) if stages.latent else space
     if space.reads != "images":

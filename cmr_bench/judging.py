@@ -168,7 +168,7 @@ def retrained(stages: Stages, recipe: DictConfig, pool: Pool) -> Diffusion:
     how = {"recipe": plain(recipe), "fit": plain(stages.config.fit)}
     inputs = stages.inputs(**how, pool=seen.hexdigest())
     folder = stages.built("denoiser", "denoiser", inputs, make)
-    return stages.to_device(load(new(), folder / "last.ckpt"))
+    return stages.ready(new(), folder)
 
 
 def spaces(stages: Stages) -> dict[str, Callable[[], nn.Module]]:
@@ -200,6 +200,11 @@ def axes(stages: Stages, encode: nn.Module) -> list[MetricCallback]:
     for seed in seeds:
         real_segmenter(stages, seed)
     watch = config.get("memorisation")
+    if watch and watch.stop and config.every_n_steps > stages.config.fit.steps:
+        raise ValueError(
+            f"callbacks.memorisation.stop: the clock never looks in fit.steps={stages.config.fit.steps}, "
+            f"give callbacks.every_n_steps below {config.every_n_steps}"
+        )
     return [*callbacks, clock(watch, stages)] if watch else callbacks
 
 

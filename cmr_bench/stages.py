@@ -119,13 +119,15 @@ class Stages(Cohort):
 
     @cached_property
     def model_inputs(self) -> dict[str, Any]:
-        """All that determines the weights: the sampler and its steps do not, and a control has no fit."""
+        """All that determines the weights: a control has no fit, the sampler counts where images that it draws may end the fit."""
         parts = plain(self.config.model).items()
-        trained = {key: part for key, part in parts if key not in ("steps", "sampler")}
+        stops = stopping(self.config)
+        unseen = ("steps",) if stops else ("steps", "sampler")
+        trained = {key: part for key, part in parts if key not in unseen}
         autoencoder = key_of(self.autoencoder_inputs) if self.latent else None
         if "space" not in self.config.model:
             return self.inputs(model=trained, autoencoder=None)
-        fit = {"fit": plain(self.config.fit), **stopping(self.config)}
+        fit = {"fit": plain(self.config.fit), **stops}
         return self.inputs(model=trained, autoencoder=autoencoder, **fit)
 
     def new_model(self) -> Any:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import lightning.pytorch as pl
 import torch
@@ -33,11 +33,16 @@ from cmr_bench.types import Pool
 Module = TypeVar("Module", bound=pl.LightningModule)
 log = logging.getLogger(__name__)
 
+LOOKED = 50
+"""Steps after which a training is looked at for divergence."""
+
 
 class Saving(Checkpoint):
     """Writes the checkpoint every `minutes`, and when the process was asked to stop: then it ends here.
 
-    With `minutes` None it does neither. A checkpoint that is due at the step of a validation waits for the next step: a kill in between costs no validation.
+    With `minutes` None it does neither. What is due at the step of a validation waits for the next step: a validation is
+    never lost. A loss that is not finite ends the training before a checkpoint is written over. What one of several
+    devices finds, that the training shall end, all of them know before the next step.
     """
 
     def __init__(
@@ -54,23 +59,51 @@ class Saving(Checkpoint):
         self.pace = Pace(self.title, first, trainer.max_steps)
         if first:
             log.info("%s: training goes on at step %d", self.title, first)
+        agree(trainer)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if self.minutes is None or trainer.global_step >= trainer.max_steps:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        agree(trainer)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        step = trainer.global_step
+        if self.minutes is None or step >= trainer.max_steps:
             return  # the end is saved by `fit`
-        self.pace.at(trainer.global_step)
-        validates = self.validate_every and trainer.global_step % self.validate_every == 0
+        self.pace.at(step)
+        validates = self.validate_every and step % self.validate_every == 0
         due = time.monotonic() - self.saved >= 60 * self.minutes and not validates
-        stop = flag.asked
+        stop = flag.asked and not validates
         if trainer.world_size > 1:
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
             due = trainer.strategy.reduce_boolean_decision(due, all=False)
+        if stop or due or step % LOOKED == 0:
+            refuse_diverged(pl_module, self.title, step)
         if stop or due:
             trainer.save_checkpoint(self.path)
             self.saved = time.monotonic()
         if stop:
             raise Stopped
         flag.pieces += 1
+
+
+def agree(trainer: pl.Trainer) -> None:
+    """What ends the training in one process ends it in all."""
+    if trainer.world_size > 1:
+        decided = trainer.strategy.reduce_boolean_decision(trainer.should_stop, all=False)
+        trainer.should_stop = decided
+
+
+def refuse_diverged(module: pl.LightningModule, title: str, step: int) -> None:
+    """Refuse weights that are no numbers, as a step that was too long leaves them for good.
+
+    Raises:
+        ValueError: if one is not finite.
+    """
+    if not all(bool(weight.isfinite().all()) for weight in module.parameters()):
+        raise ValueError(
+            f"{title}: the training diverged, weights are not finite at step {step}: take a smaller optimizer.lr"
+        )
 
 
 class Averaging(WeightAveraging):
@@ -125,8 +158,11 @@ def fit(
     before the end, and a wish to stop is not answered until then: for trainings of a few steps inside another one.
     With `ranks` other processes make the same call, and each sees its part of the batch.
     """
-    if steps < 1:
-        raise ValueError(f"{title}: steps is {steps}, at least 1 is needed")
+    for name, count in {"steps": steps, "batch": batch}.items():
+        if count < 1:
+            raise ValueError(f"{title}: {name} is {count}, at least 1 is needed")
+    if ema is not None and not 0 <= ema < 1:
+        raise ValueError(f"{title}: ema is {ema}, it must be at least 0 and below 1")
     if ranks and batch % ranks.count:
         raise ValueError(
             f"{title}: a batch of {batch} cannot be cut into {ranks.count} equal parts; "
@@ -153,6 +189,7 @@ def fit(
         )
         data = SliceData(pool, batch=batch, seed=seed, augment=augment, held_out=held_out)
         run.fit(module, data, ckpt_path=resumable(last))
+        refuse_diverged(module, title, run.global_step)
         run.save_checkpoint(last)
     fitted = load(module, last)
     previous(last).unlink(missing_ok=True)
@@ -161,9 +198,9 @@ def fit(
 
 def trainer(
     *,
-    accelerator: str,
+    accelerator: Literal["auto", "cpu", "gpu", "cuda"],
     devices: int | str,
-    precision: str,
+    precision: Literal["auto", "32-true", "bf16-mixed"],
     gradient_clip_val: float,
     num_nodes: int = 1,
     **of_fit: Any,

@@ -117,7 +117,7 @@ class MaskToImage(Protocol):
     """A mask-to-image generator (stage 2)."""
 
     def sample(self, masks: Masks, *, seeds: Seeds, steps: int | None = None) -> Images:
-        """One image a mask; row i is a function of (weights, masks[i], seeds[i]) alone."""
+        """One image a mask; row i is a function of (weights, masks[i], seeds[i]) alone, up to rounding."""
         ...
 
 

@@ -137,6 +137,8 @@ def test_a_cell_at_work_and_one_that_is_done_are_planned_as_such(root: Path) -> 
         (["mask=deformed", "data.size=24"], "data.size=24: this model needs a multiple of 16"),
         (["model=fm", "data.size=24"], "data.size=24: this mask needs a multiple of 16"),
         (["model/space=labels"], "model/space=labels is for stage 1"),
+        (["model=control/noise", "mask=real", "data.size=36"], "data.size=36: the segmenter needs a multiple of 8"),
+        (["data.size=32", "external.size=20"], "external.size=20: the segmenter needs a multiple of 8"),
     ],
 )  # fmt: skip
 def test_a_size_that_does_not_fit_is_refused_before_any_work(

@@ -286,6 +286,16 @@ def test_images_that_a_node_lost_are_missing_though_they_were_marked(
     assert samples.missing("synthetic").tolist() == [2]
 
 
+def test_images_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    samples = Store(tmp_path).cell("fm", "k").samples
+    samples.reserve("synthetic", masks=np.zeros((2, 4, 4)), seeds=np.arange(2))
+    with pytest.raises(
+        ValueError, match="images, synthetic: the model draws values that are not finite"
+    ):
+        samples.put("synthetic", [0, 1], np.full((2, 1, 4, 4), np.inf))
+    assert samples.missing("synthetic").tolist() == [0, 1]
+
+
 def test_samples_survive_a_kill_while_images_are_written(tmp_path: Path) -> None:
     code = """
     import sys, numpy as np

@@ -27,7 +27,13 @@ class Sampler(Protocol):
 
 
 def grid(path: Path, steps: int) -> Tensor:
-    """(steps + 1,) evenly spread times from 1 to 0, on the path."""
+    """(steps + 1,) evenly spread times from 1 to 0, on the path.
+
+    Raises:
+        ValueError: for less than one step, or more than the path has.
+    """
+    if steps < 1:
+        raise ValueError(f"model.steps={steps}: at least 1 is needed")
     times = path.snap(torch.linspace(1, 0, steps + 1, dtype=torch.float64))
     times[-1] = 0
     if (times.diff() >= 0).any():

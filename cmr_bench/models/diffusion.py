@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Annotated, Any
 
 import lightning.pytorch as pl
 import torch
@@ -18,7 +19,7 @@ from cmr_bench.networks.optimisation import warm_cosine
 from cmr_bench.ranks import part
 from cmr_bench.seeds import row_noise, torch_rng
 from cmr_bench.spaces import Space
-from cmr_bench.types import Images, Masks, Seeds
+from cmr_bench.types import Count, Images, Masks, Seeds
 
 
 class Diffusion(pl.LightningModule):
@@ -26,8 +27,8 @@ class Diffusion(pl.LightningModule):
 
     Training minimises E |f(x_t, t, mask) - y|^2 over t from `law`; `steps` is the default number of sampler
     steps. Noise and times of row i of the batch at training step k are a function of (seed, k, i) alone. `precision`
-    is what the network answers in outside of training, float32 until it is set to that of its training;
-    coefficients and states stay in float32 or better.
+    is what images are drawn and losses asked in, float32 until it is set to that of the training when that is over;
+    coefficients, states and what an attack asks of `predict` stay in float32 or better.
     """
 
     precision = torch.float32
@@ -41,9 +42,9 @@ class Diffusion(pl.LightningModule):
         law: Law,
         sampler: Sampler,
         denoiser: Callable[..., nn.Module],
-        steps: int,
+        steps: Count,
         seed: int,
-        warmup: int,
+        warmup: Annotated[int, range(sys.maxsize)],
         optimizer: Callable[[Iterable], torch.optim.Optimizer],
     ) -> None:
         super().__init__()
@@ -79,7 +80,9 @@ class Diffusion(pl.LightningModule):
         times = self.law((torch.arange(len(images)) + 0.5) / len(images))
         y, want = self.noised(images, masks, times, torch.arange(len(images)))
         loss = (y - want).square().mean()
-        self.log("model/held_out_loss", loss, batch_size=len(images), sync_dist=True)
+        self.log(
+            "model/held_out_loss", loss.to(self.device), batch_size=len(images), sync_dist=True
+        )
 
     def encode(self, images: Images) -> Tensor:
         """The images in the model's space."""
@@ -101,7 +104,7 @@ class Diffusion(pl.LightningModule):
 
     @torch.inference_mode()
     def sample(self, masks: Masks, *, seeds: Seeds, steps: int | None = None) -> Images:
-        """One image a mask; row i depends on the weights, masks[i] and seeds[i], not on the batch around it."""
+        """One image a mask; row i depends on the weights, masks[i] and seeds[i], and on the batch around it by rounding alone."""
         self.eval()
         masks = masks.to(self.device)
         side = [size // self.space.factor for size in masks.shape[-2:]]
@@ -114,7 +117,7 @@ class Diffusion(pl.LightningModule):
             return Pair(*self.predict(x, t.expand(len(x)).to(x.device), masks))
 
         with self.as_trained():
-            times = grid(self.path, steps or self.steps)
+            times = grid(self.path, self.steps if steps is None else steps)
             z = self.sampler(predict, draw(-1), self.path, times, draw)
             return self.space.decode(z).cpu()
 

@@ -101,7 +101,7 @@ class Autoencoder(pl.LightningModule):
             [self.net.encode(part.to(self.device))[0] for part in pool.images.split(batch)]
         )
         self.mean.copy_(z.mean((0, 2, 3), keepdim=True))
-        self.sd.copy_(z.std((0, 2, 3), keepdim=True))
+        self.sd.copy_(z.std((0, 2, 3), keepdim=True).clamp(min=1e-6))
 
     def configure_optimizers(self) -> Any:
         return warm_cosine(self, self.optimizer(self.net.parameters()), self.warmup)

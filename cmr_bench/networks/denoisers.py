@@ -34,6 +34,10 @@ class Frame(nn.Module):
 
     def __init__(self, channels: int, *, inputs: int, patch: int, inner: int, width: int) -> None:
         super().__init__()
+        if inner % patch**2:
+            raise ValueError(
+                f"size.inner={inner}: a patch of {patch} x {patch} needs a multiple of {patch**2}"
+            )
         self.patch = patch
         stem = inner // patch**2
         self.stem = nn.Conv2d(inputs, stem, 3, padding=1)
@@ -105,7 +109,7 @@ class Concat(nn.Module):
 
 
 class Spade(nn.Module):
-    """Masks modulate every normalisation layer (Park et al. 2019; Wang et al. 2022)."""
+    """Masks modulate the normalisations of the decoder's blocks (Park et al. 2019; Wang et al. 2022)."""
 
     def __init__(
         self,

@@ -78,6 +78,8 @@ def by_subject(cells: Sequence[Entry]) -> dict[str, Any]:
             if name in sound:
                 table = pd.read_csv(path, dtype={"subject": str}).set_index("subject")
                 sides = {side: part["suspicion"] for side, part in table.groupby("member")}
+                if len(sides) < 2:
+                    continue
                 won = wins(sides[True].to_numpy(float), sides[False].to_numpy(float))
                 frame = pd.DataFrame(won, sides[True].index, sides[False].index)
                 parts.setdefault(name, []).append(frame)

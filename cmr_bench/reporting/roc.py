@@ -70,6 +70,7 @@ def _curves(found: Sequence[Entry]) -> dict[str, dict[str, tuple[Any, Any]]]:
             table = pd.read_csv(path)
             inside = table["member"].to_numpy(bool)
             values = table["suspicion"].to_numpy(float)
-            lines = curves.setdefault(path.stem.removeprefix("attack_"), {})
-            lines.setdefault(entry.group, (values[inside], values[~inside]))
+            if inside.any() and not inside.all():
+                lines = curves.setdefault(path.stem.removeprefix("attack_"), {})
+                lines.setdefault(entry.group, (values[inside], values[~inside]))
     return curves

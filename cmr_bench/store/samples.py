@@ -62,10 +62,16 @@ class Samples:
             return np.flatnonzero((file[group]["written"][()] == 0) | lost)
 
     def put(self, group: str, rows: ArrayLike, images: ArrayLike) -> None:
-        """Write the images (B, 1, H, W) of the given rows."""
+        """Write the images (B, 1, H, W) of the given rows.
+
+        Raises:
+            ValueError: if a value of them is not finite.
+        """
         at = np.asarray(rows, dtype=np.int64)
         order = np.argsort(at)
         planes = _planes(images).astype(np.float32)
+        if not np.isfinite(planes).all():
+            raise ValueError(f"images, {group}: the model draws values that are not finite")
         try:
             with h5py.File(self.path, "r+", locking=False) as file:
                 file[group]["images"][at[order]] = planes[order]

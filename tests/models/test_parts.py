@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import tiny
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from cmr_bench.ranks import Ranks, devices_of, part
 
@@ -52,3 +58,37 @@ def test_a_place_is_counted_by_node_and_device() -> None:
 def test_a_batch_that_cannot_be_cut_is_refused(tmp_path) -> None:
     with pytest.raises(ValueError, match="a batch of 4 cannot be cut into 3 equal parts"):
         tiny.trained(tiny.fm(), POOL, tmp_path, ranks=Ranks(0, 3, 1, "", 1))
+
+
+class Enough(Callback):
+    """What the first process alone decides at a validation."""
+
+    def on_validation_epoch_end(self, trainer, pl_module):
+        trainer.should_stop = True
+
+
+def share(rank: int, port: int, folder: Path) -> None:
+    """One of two processes at a training of eight steps."""
+    tiny.trained(
+        tiny.fm(), POOL, folder, steps=8, held_out=tiny.pool(4, seed=1), validate_every=2,
+        callbacks=[Enough()] if rank == 0 else [], ranks=Ranks(rank, 2, 1, "127.0.0.1", port),
+    )  # fmt: skip
+
+
+def test_a_training_that_one_process_ends_ends_in_all(tmp_path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        port = listener.getsockname()[1]
+    here = Path(__file__).parent
+    paths = os.pathsep.join([str(here), str(here.parent)])
+    code = f"from test_parts import Path, share; share({{}}, {port}, Path({str(tmp_path)!r}))"
+    both = [
+        subprocess.Popen([sys.executable, "-c", code.format(rank)], env=os.environ | {"PYTHONPATH": paths})
+        for rank in (0, 1)
+    ]  # fmt: skip
+    try:
+        assert [process.wait(timeout=120) for process in both] == [0, 0]
+    finally:
+        for process in both:
+            process.kill()
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2

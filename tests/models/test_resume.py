@@ -133,3 +133,41 @@ def test_a_wish_to_stop_is_answered_between_two_steps(tmp_path, monkeypatch):
     assert half["global_step"] == 3
     flag.raised = False
     same(run("fm", tmp_path / "asked"), alone)
+
+
+def test_a_wish_to_stop_at_the_step_of_a_validation_loses_no_validation(tmp_path, monkeypatch):
+    seen: list[int] = []
+
+    class Ask(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            flag.raised |= trainer.global_step == 1  # of which the validation follows at step 2
+
+        def on_validation_epoch_end(self, trainer, pl_module):
+            seen.append(trainer.global_step)
+
+    def half(*callbacks: Callback) -> None:
+        watched = {"held_out": tiny.pool(4, seed=1), "validate_every": 2, "callbacks": callbacks}
+        tiny.trained(
+            tiny.fm(), tiny.pool(5), tmp_path, steps=STEPS, checkpoint_minutes=60, **watched
+        )
+
+    monkeypatch.setattr(flag, "raised", False)
+    ask = Ask()
+    with pytest.raises(Stopped):
+        half(ask)
+    flag.raised = False
+    ask.on_train_batch_start = lambda *_: None
+    half(ask)
+    assert seen == [2, 4, 6]
+
+
+def test_a_training_that_diverges_is_refused_and_writes_no_checkpoint_over(tmp_path):
+    with pytest.raises(ValueError, match=r"test: the training diverged, .* take a smaller"):
+        tiny.trained(tiny.fm(optimizer=tiny.adam(1e30)), tiny.pool(5), tmp_path, steps=4)
+    assert not list(tmp_path.glob("*.ckpt"))
+
+
+def test_counts_and_averages_that_mean_nothing_are_refused(tmp_path):
+    for wrong, reason in (({"steps": 0}, "steps is 0"), ({"batch": 0}, "batch is 0"), ({"ema": 1.0}, "ema is 1.0")):  # fmt: skip
+        with pytest.raises(ValueError, match=reason):
+            tiny.trained(tiny.fm(), tiny.pool(5), tmp_path, **wrong)

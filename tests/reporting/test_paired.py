@@ -87,6 +87,14 @@ def test_void_attacks_and_controls_are_not_compared(store: Store, tmp_path: Path
     assert paired(one).empty
 
 
+def test_an_attack_without_members_is_no_comparison(store: Store, tmp_path: Path) -> None:
+    for path in tmp_path.glob("cells/*/attack_mia.csv"):
+        table = pd.read_csv(path)
+        table[~table["member"]].to_csv(path, index=False)
+    assert set(paired(entries(tmp_path))["name"]) == {"utility/dice"}
+    report(tmp_path)
+
+
 def test_the_difference_of_two_aucs() -> None:
     """Its value is that of two AUCs; its p is uniform where both know alike much, also from the same subjects."""
     rng = numpy_rng("delong")
