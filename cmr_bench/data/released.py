@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from cmr_bench.data.elsewhere import Item, found, items, values_of
+from cmr_bench.data.contents import Item
+from cmr_bench.data.elsewhere import found, items, values_of
 from cmr_bench.data.grid import normalise as percentiles
 from cmr_bench.data.grid import window
 from cmr_bench.data.stack import Stack, right_ventricle_side

@@ -1,0 +1,114 @@
+"""What one file of images made elsewhere holds: PNG, NIfTI or HDF5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from PIL import Image
+
+from cmr_bench.data.faults import _pair_faults
+from cmr_bench.data.stack import Stack, arrange, read
+
+WHOLE = 1e-3
+"""A label may lie this far from a whole number."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """What one file holds, or one image of an HDF5 file: a stack, whose spacing is nan where the file names none."""
+
+    name: str
+    stack: Stack
+    labelled: bool
+
+
+def in_png(path: Path, mask: Path | None, values: Mapping[int, int]) -> Item:
+    grey = plane(path)
+    drawn = relabelled(plane(mask), values, mask) if mask else np.zeros(grey.shape, np.uint8)
+    return Item(path.name, flat(path.name, unit(grey), drawn), mask is not None)
+
+
+def plane(path: Path) -> np.ndarray:
+    """(H, W) of a PNG, also of a grey one that is kept in colours."""
+    try:
+        with Image.open(path) as file:
+            pixels = np.asarray(file)
+    except Exception as error:  # a damaged file can fail in any way
+        raise ValueError(f"{path}: cannot be read ({type(error).__name__})") from error
+    if pixels.ndim == 3:
+        if (pixels[..., :3] != pixels[..., :1]).any():
+            raise ValueError(f"{path}: a colour image; give grey ones")
+        pixels = pixels[..., 0]
+    return pixels
+
+
+def in_nifti(path: Path, mask: Path | None, values: Mapping[int, int]) -> Item:
+    image, affine = volume(path)
+    drawn, theirs = volume(mask) if mask else (np.zeros(image.shape), affine)
+    for text in _pair_faults(image, affine, drawn, theirs):
+        raise ValueError(f"{mask}: {text}; save the mask on the grid of its image")
+    ours = relabelled(drawn, values, mask or path)
+    return Item(path.name, arrange(image, ours, affine), mask is not None)
+
+
+def volume(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        return read(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def in_hdf5(path: Path, values: Mapping[int, int]) -> Iterator[Item]:
+    """`images` and perhaps `masks`, at the top or in the group `synthetic`, and perhaps the attribute spacing_mm."""
+    with h5py.File(path, "r", locking=False) as file:
+        node = file.get("synthetic", file)
+        if "images" not in node:
+            raise ValueError(f"{path}: no data set images; it holds {', '.join(file) or 'nothing'}")
+        images, masks = node["images"], node.get("masks")
+        spacing = float(file.attrs.get("spacing_mm", np.nan))
+        if not len(images):
+            raise ValueError(f"{path}: holds no image")
+        if masks is not None and masks.shape != images.shape:
+            raise ValueError(f"{path}: images {images.shape}, but masks {masks.shape}")
+        for row in range(len(images)):
+            name, image = f"{path.name} image {row}", np.squeeze(images[row])
+            drawn = np.zeros(image.shape, np.uint8) if masks is None else np.squeeze(masks[row])
+            ours = relabelled(drawn, values, path)
+            yield Item(name, flat(name, unit(image), ours, spacing), masks is not None)
+
+
+def unit(image: np.ndarray) -> np.ndarray:
+    """float32; whole numbers move from [0, largest of 8 or 16 bits] to [-1, 1]."""
+    if image.dtype.kind == "b":
+        image = image.astype(np.uint8) * np.uint8(255)
+    if image.dtype.kind in "iu":
+        top = 255 if image.dtype.itemsize == 1 else 65535
+        return (image / top * 2 - 1).astype(np.float32)
+    return image.astype(np.float32)
+
+
+def flat(name: str, image: np.ndarray, mask: np.ndarray, spacing: float = np.nan) -> Stack:
+    if image.ndim != 2 or mask.shape != image.shape:
+        raise ValueError(f"{name}: image {image.shape} and mask {mask.shape}, expected one plane")
+    return Stack(image[..., None], mask[..., None], (spacing, spacing), np.nan)
+
+
+def relabelled(mask: np.ndarray, values: Mapping[int, int], path: Path) -> np.ndarray:
+    whole = np.rint(mask)
+    if not (np.abs(mask - whole) <= WHOLE).all():
+        raise ValueError(
+            f"{path}: some labels are no whole numbers (a mask resampled as an image?); resample it by the nearest label"
+        )
+    whole = whole.astype(np.int64)
+    if strange := sorted(set(np.unique(whole).tolist()) - set(values)):
+        raise ValueError(
+            f"{path}: the mask has the value {strange[0]}, which is no label; give model.labels={{lv: 1, myo: 2, rv: 3}}"
+        )
+    ours = np.zeros(mask.shape, np.uint8)
+    for value, label in values.items():
+        ours[whole == value] = label
+    return ours
