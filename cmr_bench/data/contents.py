@@ -28,15 +28,17 @@ class Item:
 
 def in_png(path: Path, mask: Path | None, values: Mapping[int, int]) -> Item:
     grey = plane(path)
-    drawn = relabelled(plane(mask), values, mask) if mask else np.zeros(grey.shape, np.uint8)
-    return Item(path.name, flat(path.name, unit(grey), drawn), mask is not None)
+    drawn = plane(mask, palette=False) if mask else np.zeros(grey.shape, np.uint8)
+    ours = relabelled(drawn, values, mask or path)
+    white = 255 if grey.dtype.itemsize == 1 else 65535
+    return Item(path.name, flat(path.name, unit(grey, white), ours), mask is not None)
 
 
-def plane(path: Path) -> np.ndarray:
-    """(H, W) of a PNG, also of a grey one that is kept in colours."""
+def plane(path: Path, *, palette: bool = True) -> np.ndarray:
+    """(H, W) of a PNG, also of a grey one that is kept in colours; without `palette` the numbers of its colours."""
     try:
         with Image.open(path) as file:
-            pixels = np.asarray(file)
+            pixels = np.asarray(file.convert("RGB") if palette and file.mode == "P" else file)
     except Exception as error:  # a damaged file can fail in any way
         raise ValueError(f"{path}: cannot be read ({type(error).__name__})") from error
     if pixels.ndim == 3:
@@ -74,20 +76,26 @@ def in_hdf5(path: Path, values: Mapping[int, int]) -> Iterator[Item]:
             raise ValueError(f"{path}: holds no image")
         if masks is not None and masks.shape != images.shape:
             raise ValueError(f"{path}: images {images.shape}, but masks {masks.shape}")
+        white = white_of(images)
         for row in range(len(images)):
             name, image = f"{path.name} image {row}", np.squeeze(images[row])
             drawn = np.zeros(image.shape, np.uint8) if masks is None else np.squeeze(masks[row])
             ours = relabelled(drawn, values, path)
-            yield Item(name, flat(name, unit(image), ours, spacing), masks is not None)
+            yield Item(name, flat(name, unit(image, white), ours, spacing), masks is not None)
 
 
-def unit(image: np.ndarray) -> np.ndarray:
-    """float32; whole numbers move from [0, largest of 8 or 16 bits] to [-1, 1]."""
+def white_of(images: h5py.Dataset) -> int:
+    """What white is in whole numbers: the largest of 8 bits where all values fit them, otherwise that of 16."""
+    wide = images.dtype.kind in "iu" and images.dtype.itemsize > 1
+    return 65535 if wide and max(images[row].max() for row in range(len(images))) > 255 else 255
+
+
+def unit(image: np.ndarray, white: int) -> np.ndarray:
+    """float32; whole numbers move from [0, white] to [-1, 1]."""
     if image.dtype.kind == "b":
         image = image.astype(np.uint8) * np.uint8(255)
     if image.dtype.kind in "iu":
-        top = 255 if image.dtype.itemsize == 1 else 65535
-        return (image / top * 2 - 1).astype(np.float32)
+        return (image / white * 2 - 1).astype(np.float32)
     return image.astype(np.float32)
 
 

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 INTENSITIES = ("auto", "range", "percentiles")
 TOLERANCE = 1e-3
+DARK = -0.5
+"""Images in [-1, 1] have something darker than this."""
 ASIDE = np.deg2rad(60)
 """A right ventricle further than this from where the data have it: the images are turned or mirrored."""
 
@@ -40,10 +42,10 @@ def release(
 
     Grid: images of another size or spacing than the data (`like`) are resampled and cropped around their middle, as
     preparation does; `spacing_mm` is for files that name none, which are otherwise taken to have the data's.
-    Intensities: `range` keeps them, whole numbers (of PNG and HDF5) moved from the range of their type to [-1, 1]; `percentiles` scales
-    each file as preparation scales a volume (`normalise`); `auto` keeps those that lie in [-1, 1] and fill more than
-    half of it, all files together, and scales others. Masks: values 0 to 3 are LABELS, unless dataset.json or
-    `labels` (name -> value) say otherwise.
+    Intensities: `range` keeps them, whole numbers (of PNG and HDF5) moved from the range of 8 or 16 bits to [-1, 1];
+    `percentiles` scales each file as preparation scales a volume (`normalise`); `auto` keeps those that lie in [-1, 1],
+    come near to -1 and fill more than half of it, all files together, and scales others. Masks: values 0 to 3 are
+    LABELS, unless dataset.json or `labels` (name -> value) say otherwise.
 
     Raises:
         ValueError: in one line, naming the file or key, for anything that cannot be read or compared.
@@ -127,9 +129,9 @@ def gridded(name: str, stack: Stack, like: Pool) -> tuple[np.ndarray, np.ndarray
 
 
 def filled(parts: Sequence[np.ndarray]) -> bool:
-    """Whether all values lie in [-1, 1] and fill more than half of it."""
+    """Whether all values lie in [-1, 1], fill more than half of it and come near to -1: not [0, 1] with an overshoot."""
     low, high = min(part.min() for part in parts), max(part.max() for part in parts)
-    return inside(parts) and bool(high - low > 1 + TOLERANCE)
+    return inside(parts) and bool(high - low > 1 + TOLERANCE and low < DARK)
 
 
 def inside(parts: Sequence[np.ndarray]) -> bool:

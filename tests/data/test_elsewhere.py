@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import nibabel as nib
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
 from cmr_bench.data.released import release
 from cmr_bench.store.files import read_json
@@ -80,3 +82,65 @@ def test_a_mask_in_nifti_lies_on_the_grid_of_its_image(
     refused(r"masks/a\.nii\.gz: some labels are no whole numbers .*; resample", here, like)
     nifti(file, masks * np.float32(1.0000001))
     assert np.array_equal(taken(here, like)[1], masks)
+
+
+def png(folder: Path, planes: np.ndarray, name: str = "{:03d}.png", mode: str = "L") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for row, plane in enumerate(planes):
+        image = Image.fromarray(plane)
+        (image if mode == "L" else image.convert(mode)).save(folder / name.format(row))
+
+
+def hdf5(file: Path, **arrays: Any) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(file, "w") as opened:
+        for name, values in arrays.items():
+            opened[name] = values
+    return file
+
+
+def grey(images: np.ndarray) -> np.ndarray:
+    return np.rint((images + 1) / 2 * 255).astype(np.uint8)
+
+
+def test_a_palette_is_colours_in_an_image_and_labels_in_a_mask(
+    like: Pool, images: np.ndarray, masks: np.ndarray, tmp_path: Path
+) -> None:
+    here = tmp_path / "made"
+    (here / "images").mkdir(parents=True)
+    (here / "masks").mkdir()
+    for row, (plane, mask) in enumerate(zip(grey(images), masks, strict=True)):
+        Image.fromarray(plane).quantize(256).save(here / "images" / f"{row}.png")
+        drawn = Image.fromarray(mask)
+        drawn.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+        drawn.save(here / "masks" / f"{row}.png")
+    read, labels, _ = taken(here, like, intensities="range")
+    assert np.abs(read - images).max() < 0.01 and np.array_equal(labels, masks)
+    coloured = Image.fromarray(masks[0])
+    coloured.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    coloured.save(here / "images" / "0.png")
+    refused("a colour image", here, like)
+
+
+def test_images_that_hardly_leave_zero_to_one_are_scaled(
+    like: Pool, images: np.ndarray, tmp_path: Path
+) -> None:
+    over = (images - images.min()) / np.ptp(images) * 1.03 - 0.03
+    read, _, about = taken(hdf5(tmp_path / "a.h5", images=over), like)
+    assert about["intensities"] == "percentiles" and read.min() == -1
+    full = (images - images.min()) / np.ptp(images) * 2 - 1
+    read, _, about = taken(hdf5(tmp_path / "a.h5", images=full), like)
+    assert about["intensities"] == "kept" and np.array_equal(read, full)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16", "uint16", "int32", "int64"])
+@pytest.mark.parametrize("top", [255, 65535])
+def test_whole_numbers_move_by_the_bits_that_they_fill(
+    kind: str, top: int, like: Pool, images: np.ndarray, tmp_path: Path
+) -> None:
+    if top > np.iinfo(kind).max:
+        return
+    full = (images - images.min()) / np.ptp(images)
+    stored = np.rint(full * top).astype(kind)
+    read, _, _ = taken(hdf5(tmp_path / "a.h5", images=stored), like, intensities="range")
+    assert np.abs(read - (full * 2 - 1)).max() <= 1.01 / top
