@@ -13,19 +13,43 @@ from cmr_bench.types import LABELS
 
 LAYOUTS = (
     "an HDF5 file with images (N, H, W) and perhaps masks; dataset.json with imagesTr and perhaps labelsTr "
-    "(nnU-Net raw); images/ and perhaps masks/ with the same names; or a folder of images; PNG or NIfTI"
+    "(nnU-Net raw); images/ and perhaps masks/ (or labels/) with the same names; or a folder of images; PNG or NIfTI"
 )
 KINDS = (".png", ".nii.gz", ".nii")
+UNREAD = (
+    ".jpg",
+    ".jpeg",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".mha",
+    ".mhd",
+    ".nrrd",
+    ".dcm",
+    ".npy",
+    ".npz",
+)
+"""Other endings of images: such a file in a folder that is read is refused rather than left out in silence."""
 HDF5 = (".h5", ".hdf5")
 
 
 def found(synthetic: str) -> Path:
     """The file or folder; a folder that holds one HDF5 file and no images stands for it."""
     root = Path(synthetic).expanduser()
-    if not root.is_dir() and not (root.is_file() and root.suffix in HDF5):
+    if not root.is_dir() and not (root.is_file() and root.suffix.lower() in HDF5):
         raise ValueError(f"synthetic={synthetic}: no such file or folder; expected {LAYOUTS}")
-    inside = [p for p in sorted(root.iterdir()) if p.suffix in HDF5] if root.is_dir() else []
-    return inside[0] if len(inside) == 1 else root
+    if root.is_file() or (root / "dataset.json").is_file() or (root / "images").is_dir():
+        return root
+    inside = [path for path in visible(root) if path.suffix.lower() in HDF5]
+    others = [path for path in visible(root) if is_image(path)]
+    if inside and inside[1:] + others:
+        raise ValueError(
+            f"synthetic={synthetic}: {inside[0].name} and {(inside[1:] + others)[0].name} may both be meant; "
+            f"give synthetic={inside[0]}, or move it away"
+        )
+    return inside[0] if inside else root
 
 
 def checksum(synthetic: str) -> str:
@@ -40,23 +64,67 @@ def checksum(synthetic: str) -> str:
 
 
 def pairs(root: Path) -> list[tuple[Path, Path | None]]:
-    """Each image file with its mask file, in the order of their names; no mask where the release has none."""
-    if (root / "dataset.json").is_file():
-        images, masks, channel = root / "imagesTr", root / "labelsTr", "_0000"
-    else:
-        inner = root / "images"
-        images, masks, channel = inner if inner.is_dir() else root, root / "masks", ""
-    listed: list[tuple[Path, Path | None]] = []
-    for path in sorted(images.iterdir()) if images.is_dir() else ():
-        ending = next((kind for kind in KINDS if path.name.endswith(channel + kind)), None)
-        if ending:
-            name = path.name.removesuffix(ending).removesuffix(channel) + ending
-            listed.append((path, masks / name if masks.is_dir() else None))
+    """Each image file with its mask file, in the order of their names; no mask where the release has none.
+
+    Raises:
+        ValueError: for an image without a mask where others have one, and for images and masks that nothing would read.
+    """
+    images, masks, channel = folders(root)
+    drawn = {case(path): path for path in visible(masks)} if masks else {}
+    inside = visible(images) if images.is_dir() else []
+    names = {path: name for path in inside if (name := case(path, channel))}
+    listed = [(path, drawn.get(name)) for path, name in names.items()]
+    if bare := [image.name for image, mask in listed if masks and mask is None]:
+        raise ValueError(f"synthetic={root}: {len(bare)} images have no mask, {bare[0]} among them")
+    read = {path for pair in listed for path in pair if path}
+    every = {path for part in (images, masks) if part for path in visible(part, "**/*")}
+    if left := sorted(path for path in every - read if is_image(path)):
+        raise ValueError(
+            f"synthetic={root}: {len(left)} images or masks would not be read, {left[0].relative_to(root)} among them; "
+            f"move them away, or give {LAYOUTS}"
+        )
     if not listed:
         raise ValueError(f"synthetic={root}: no images; expected {LAYOUTS}")
-    if bare := [image.name for image, mask in listed if mask is not None and not mask.is_file()]:
-        raise ValueError(f"synthetic={root}: {len(bare)} images have no mask, {bare[0]} among them")
+    if broken := sorted(path for path in read if not path.is_file()):
+        raise ValueError(f"{broken[0]}: the link leads nowhere; put the file there")
     return listed
+
+
+def folders(root: Path) -> tuple[Path, Path | None, str]:
+    """Where the images are, where the masks are if there are any, and what the names of the images add to theirs."""
+    if (root / "dataset.json").is_file():
+        named, images, channel = [root / "labelsTr"], root / "imagesTr", "_0000"
+    else:
+        inner = root / "images"
+        named, images, channel = (
+            [root / "masks", root / "labels"],
+            inner if inner.is_dir() else root,
+            "",
+        )
+    masks = [folder for folder in named if folder.is_dir()]
+    if len(masks) > 1:
+        raise ValueError(f"synthetic={root}: both masks/ and labels/ may be meant; keep one")
+    return images, masks[0] if masks else None, channel
+
+
+def case(path: Path, channel: str = "") -> str:
+    """The name that an image and its mask share; empty for a file that is neither."""
+    ending = next((kind for kind in KINDS if path.name.lower().endswith(channel + kind)), "")
+    return path.name[: -len(channel + ending)] + ending if ending else ""
+
+
+def visible(folder: Path, pattern: str = "*") -> list[Path]:
+    """The files of a folder in the order of their names, less hidden ones such as the ._NAME that macOS leaves."""
+    files = (path for path in folder.glob(pattern) if not path.is_dir())
+    return sorted(
+        path
+        for path in files
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def is_image(path: Path) -> bool:
+    return path.name.lower().endswith((*KINDS, *UNREAD))
 
 
 def values_of(root: Path, labels: Mapping[str, int] | None) -> dict[int, int]:
@@ -81,5 +149,5 @@ def items(root: Path, values: Mapping[int, int]) -> Iterator[Item]:
         yield from in_hdf5(root, values)
         return
     for image, mask in pairs(root):
-        reader = in_png if image.suffix == ".png" else in_nifti
+        reader = in_png if image.suffix.lower() == ".png" else in_nifti
         yield reader(image, mask, values)

@@ -13,6 +13,7 @@ import pytest
 import tiny
 from PIL import Image
 
+from cmr_bench.data.elsewhere import checksum
 from cmr_bench.data.released import release
 from cmr_bench.store.files import read_json
 from cmr_bench.store.samples import Samples
@@ -144,3 +145,63 @@ def test_whole_numbers_move_by_the_bits_that_they_fill(
     stored = np.rint(full * top).astype(kind)
     read, _, _ = taken(hdf5(tmp_path / "a.h5", images=stored), like, intensities="range")
     assert np.abs(read - (full * 2 - 1)).max() <= 1.01 / top
+
+
+def test_no_image_and_no_mask_is_left_out_in_silence(
+    like: Pool, images: np.ndarray, masks: np.ndarray, tmp_path: Path
+) -> None:
+    here = tmp_path / "made"
+    png(here / "images", grey(images))
+    png(here / "labels", masks)
+    png(here / "images", grey(images), "upper{}.PNG")
+    png(here / "labels", masks, "upper{}.png")
+    for name in ("images/._000.png", "labels/._000.png", "images/.DS_Store", "images/.old/a.png"):
+        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).write_bytes(bytes(8))
+    hdf5(here / "features.h5", images=images[:1])
+    read, drawn, about = taken(here, like)
+    assert np.array_equal(drawn, np.concatenate([masks, masks])) and about["labels"] == [1, 2, 3]
+    assert np.array_equal(read[:4], read[4:]) and len(checksum(str(here))) == 16
+
+    def left(words: str, file: Path) -> None:
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(masks[0]).save(file)
+        refused(
+            rf"synthetic=.*: 1 images or masks would not be read, {words} among them", here, like
+        )
+        file.unlink()
+
+    left("labels/alone.png", here / "labels" / "alone.png")
+    left("images/deep/a.png", here / "images" / "deep" / "a.png")
+    left("images/a.jpg", here / "images" / "a.jpg")
+    link = here / "images" / "link.png"
+    link.symlink_to(here / "gone.png")
+    png(here / "labels", masks[:1], "link.png")
+    refused(r"link\.png: the link leads nowhere", here, like)
+    link.unlink()
+    (here / "masks").mkdir()
+    refused("both masks/ and labels/ may be meant; keep one", here, like)
+
+
+def test_one_hdf5_file_stands_for_its_folder_where_nothing_else_may_be_meant(
+    like: Pool, images: np.ndarray, tmp_path: Path
+) -> None:
+    here = tmp_path / "made"
+    hdf5(here / "pairs.H5", images=images)
+    (here / "._pairs.h5").write_bytes(bytes(8))
+    assert np.array_equal(taken(here, like)[0], images)
+    png(here, grey(images))
+    refused(r"pairs\.H5 and 000\.png may both be meant; give synthetic=.*pairs\.H5", here, like)
+    assert np.array_equal(taken(here / "pairs.H5", like)[0], images)
+
+
+def test_other_channels_of_nnunet_are_not_left_out_in_silence(
+    like: Pool, images: np.ndarray, tmp_path: Path
+) -> None:
+    here = tmp_path / "made"
+    nifti(here / "imagesTr" / "a_0000.nii.gz", images)
+    nifti(here / "imagesTs" / "b_0000.nii.gz", images)
+    (here / "dataset.json").write_text('{"labels": {"background": 0, "LV": 1}}')
+    assert np.array_equal(taken(here, like)[0], images)
+    nifti(here / "imagesTr" / "a_0001.nii.gz", images)
+    refused(r"would not be read, imagesTr/a_0001\.nii\.gz among them", here, like)
