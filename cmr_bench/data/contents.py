@@ -66,22 +66,51 @@ def volume(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def in_hdf5(path: Path, values: Mapping[int, int]) -> Iterator[Item]:
     """`images` and perhaps `masks`, at the top or in the group `synthetic`, and perhaps the attribute spacing_mm."""
-    with h5py.File(path, "r", locking=False) as file:
-        node = file.get("synthetic", file)
-        if "images" not in node:
-            raise ValueError(f"{path}: no data set images; it holds {', '.join(file) or 'nothing'}")
-        images, masks = node["images"], node.get("masks")
-        spacing = float(file.attrs.get("spacing_mm", np.nan))
-        if not len(images):
-            raise ValueError(f"{path}: holds no image")
-        if masks is not None and masks.shape != images.shape:
-            raise ValueError(f"{path}: images {images.shape}, but masks {masks.shape}")
-        white = white_of(images)
-        for row in range(len(images)):
-            name, image = f"{path.name} image {row}", np.squeeze(images[row])
-            drawn = np.zeros(image.shape, np.uint8) if masks is None else np.squeeze(masks[row])
-            ours = relabelled(drawn, values, path)
-            yield Item(name, flat(name, unit(image, white), ours, spacing), masks is not None)
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            group = file.get("synthetic")
+            node = group if isinstance(group, h5py.Group) else file
+            if "images" not in node:
+                raise ValueError(
+                    f"{path}: no data set images; it holds {', '.join(file) or 'nothing'}"
+                )
+            images, spacing = numbers(path, node, "images"), spacing_of(path, file.attrs)
+            masks = numbers(path, node, "masks") if "masks" in node else None
+            if not len(images):
+                raise ValueError(f"{path}: holds no image")
+            if masks is not None and masks.shape != images.shape:
+                raise ValueError(f"{path}: images {images.shape}, but masks {masks.shape}")
+            white = white_of(images)
+            for row in range(len(images)):
+                name, image = f"{path.name} image {row}", np.squeeze(images[row])
+                drawn = np.zeros(image.shape, np.uint8) if masks is None else np.squeeze(masks[row])
+                ours = relabelled(drawn, values, path)
+                yield Item(name, flat(name, unit(image, white), ours, spacing), masks is not None)
+    except OSError as error:
+        line = " ".join(str(error).split())[:160]
+        raise ValueError(f"{path}: cannot be read ({line}); write it again") from error
+
+
+def numbers(path: Path, node: h5py.Group, name: str) -> h5py.Dataset:
+    found = node[name]
+    if not isinstance(found, h5py.Dataset) or found.ndim < 3 or found.dtype.kind not in "biuf":
+        what = f"{found.dtype} {found.shape}" if isinstance(found, h5py.Dataset) else "a group"
+        raise ValueError(f"{path}: {name} is {what}; store one data set of numbers (N, H, W)")
+    return found
+
+
+def spacing_of(path: Path, attributes: Mapping[str, object]) -> float:
+    """The attribute spacing_mm, which may say the same of rows and of columns; nan where there is none."""
+    given = attributes.get("spacing_mm", np.nan)
+    try:
+        sides = set(np.asarray(given, dtype=np.float64).ravel().tolist())
+    except (TypeError, ValueError):
+        sides = set()
+    if len(sides) != 1:
+        raise ValueError(
+            f"{path}: the attribute spacing_mm is {given}; store one number, the millimetres of a pixel's side"
+        )
+    return sides.pop()
 
 
 def white_of(images: h5py.Dataset) -> int:

@@ -134,6 +134,12 @@ def values_of(root: Path, labels: Mapping[str, int] | None) -> dict[int, int]:
             raise ValueError(
                 f"model.labels: {strange[0]} is no structure; name {', '.join(LABELS)}"
             )
+        for name, value in labels.items():
+            if not str(value).isdigit():
+                raise ValueError(
+                    f"model.labels: {name} is {value}; give the whole number that the masks hold for it, "
+                    "or leave out what they do not label"
+                )
         return {0: 0} | {int(value): LABELS.index(name) for name, value in labels.items()}
     file = root / "dataset.json"
     if not file.is_file():

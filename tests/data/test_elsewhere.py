@@ -205,3 +205,37 @@ def test_other_channels_of_nnunet_are_not_left_out_in_silence(
     assert np.array_equal(taken(here, like)[0], images)
     nifti(here / "imagesTr" / "a_0001.nii.gz", images)
     refused(r"would not be read, imagesTr/a_0001\.nii\.gz among them", here, like)
+
+
+def test_hdf5_that_holds_something_else_is_refused_in_one_line(
+    like: Pool, images: np.ndarray, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.h5"
+
+    def spaced(value: Any) -> Path:
+        with h5py.File(hdf5(file, images=images), "r+") as opened:
+            opened.attrs["spacing_mm"] = value
+        return file
+
+    for value in (2.5, [2.5, 2.5], "2.5"):
+        assert np.array_equal(taken(spaced(value), like)[0], images)
+    for value in ("2.5 mm", [2.5, 1.5], []):
+        refused(r"a\.h5: the attribute spacing_mm is .*; store one number", spaced(value), like)
+    words = r"a\.h5: images is {}; store one data set of numbers \(N, H, W\)"
+    refused(words.format("a group"), hdf5(file, **{"images/0": images[0]}), like)
+    refused(words.format(r"float64 \(\)"), hdf5(file, images=1.0), like)
+    refused(words.format(r"\|S1 \(4,\)"), hdf5(file, images=np.array([b"a"] * 4)), like)
+    refused(r"no data set images; it holds synthetic", hdf5(file, synthetic=images), like)
+    hdf5(file, images=images)
+    file.write_bytes(file.read_bytes()[:3000])
+    refused(r"a\.h5: cannot be read \(.*truncated.*\); write it again", file, like)
+    file.write_bytes(b"x" * 3000)
+    refused(r"a\.h5: cannot be read \(.*signature.*\); write it again", file, like)
+
+
+@pytest.mark.parametrize("value", [None, "a", 1.5, -1])
+def test_a_label_that_is_no_whole_number_is_refused(
+    value: object, like: Pool, images: np.ndarray, tmp_path: Path
+) -> None:
+    made = hdf5(tmp_path / "a.h5", images=images)
+    refused("model.labels: rv is .*; give the whole number", made, like, labels={"rv": value})
