@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -11,10 +11,12 @@ import numpy as np
 from PIL import Image
 
 from cmr_bench.data.faults import _pair_faults
-from cmr_bench.data.stack import Stack, arrange, read
+from cmr_bench.data.stack import Stack, arrange, read, spacing
 
 WHOLE = 1e-3
 """A label may lie this far from a whole number."""
+COARSER = 1.5
+"""Spacing across the planes over that within them, from which it tells the axes apart."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,30 @@ def in_nifti(path: Path, mask: Path | None, values: Mapping[int, int]) -> Item:
     for text in _pair_faults(image, affine, drawn, theirs):
         raise ValueError(f"{mask}: {text}; save the mask on the grid of its image")
     ours = relabelled(drawn, values, mask or path)
-    return Item(path.name, arrange(image, ours, affine), mask is not None)
+    return Item(path.name, stacked(image, ours, affine), mask is not None)
+
+
+def stacked(image: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> Stack:
+    """The planes as they are shown, whatever spacing the header has for the axis across them.
+
+    `arrange` cuts across the axis of largest spacing. Headers of images made elsewhere often have 1 mm or nothing there,
+    so that axis is first drawn out beyond the others (by powers of two, which leave all else as it was).
+    """
+    through, sides = across(image.shape, affine), spacing(affine)
+    drawn_out = affine.copy()
+    while 0 < spacing(drawn_out)[through] < 2 * sides.max():
+        drawn_out[:3, through] *= 2
+    return replace(arrange(image, mask, drawn_out), thickness_mm=float(sides[through]))
+
+
+def across(shape: Sequence[int], affine: np.ndarray) -> int:
+    """The axis across the planes: the one of a single voxel, else that of clearly largest spacing, else the last."""
+    single = [axis for axis in range(3) if shape[axis] == 1]
+    if len(single) == 1:
+        return single[0]
+    sides = spacing(affine)
+    *_, second, coarsest = np.argsort(sides, kind="stable").tolist()
+    return coarsest if sides[coarsest] > COARSER * sides[second] else 2
 
 
 def volume(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +99,7 @@ def in_hdf5(path: Path, values: Mapping[int, int]) -> Iterator[Item]:
                 raise ValueError(
                     f"{path}: no data set images; it holds {', '.join(file) or 'nothing'}"
                 )
-            images, spacing = numbers(path, node, "images"), spacing_of(path, file.attrs)
+            images, side = numbers(path, node, "images"), spacing_of(path, file.attrs)
             masks = numbers(path, node, "masks") if "masks" in node else None
             if not len(images):
                 raise ValueError(f"{path}: holds no image")
@@ -85,7 +110,7 @@ def in_hdf5(path: Path, values: Mapping[int, int]) -> Iterator[Item]:
                 name, image = f"{path.name} image {row}", np.squeeze(images[row])
                 drawn = np.zeros(image.shape, np.uint8) if masks is None else np.squeeze(masks[row])
                 ours = relabelled(drawn, values, path)
-                yield Item(name, flat(name, unit(image, white), ours, spacing), masks is not None)
+                yield Item(name, flat(name, unit(image, white), ours, side), masks is not None)
     except OSError as error:
         line = " ".join(str(error).split())[:160]
         raise ValueError(f"{path}: cannot be read ({line}); write it again") from error
@@ -128,10 +153,10 @@ def unit(image: np.ndarray, white: int) -> np.ndarray:
     return image.astype(np.float32)
 
 
-def flat(name: str, image: np.ndarray, mask: np.ndarray, spacing: float = np.nan) -> Stack:
+def flat(name: str, image: np.ndarray, mask: np.ndarray, side: float = np.nan) -> Stack:
     if image.ndim != 2 or mask.shape != image.shape:
         raise ValueError(f"{name}: image {image.shape} and mask {mask.shape}, expected one plane")
-    return Stack(image[..., None], mask[..., None], (spacing, spacing), np.nan)
+    return Stack(image[..., None], mask[..., None], (side, side), np.nan)
 
 
 def relabelled(mask: np.ndarray, values: Mapping[int, int], path: Path) -> np.ndarray:

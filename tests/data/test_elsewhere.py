@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 import tiny
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
+from cmr_bench.data.contents import stacked
 from cmr_bench.data.elsewhere import checksum
 from cmr_bench.data.released import release
+from cmr_bench.data.stack import arrange
 from cmr_bench.store.files import read_json
 from cmr_bench.store.samples import Samples
 from cmr_bench.types import Pool
@@ -239,3 +242,33 @@ def test_a_label_that_is_no_whole_number_is_refused(
 ) -> None:
     made = hdf5(tmp_path / "a.h5", images=images)
     refused("model.labels: rv is .*; give the whole number", made, like, labels={"rv": value})
+
+
+@pytest.mark.parametrize("depth", [1, 8, 16, 48])
+@pytest.mark.parametrize("across", [0.5, 1.0, 1.2501, 2.5, 8.0, 999.0])
+def test_slices_are_those_that_were_stacked_whatever_their_spacing(
+    depth: int, across: float, like: Pool, images: np.ndarray, masks: np.ndarray, tmp_path: Path
+) -> None:
+    here, header = tmp_path / "made", np.diag([2.5, 2.5, across, 1.0])
+    planes, drawn = (np.tile(a, (12, 1, 1))[:depth] for a in (images, masks))
+    nifti(here / "images" / "a.nii.gz", planes, header)
+    nifti(here / "masks" / "a.nii.gz", drawn, header)
+    read, labels, about = taken(here, like)
+    assert about["resampled"] == 0
+    assert np.array_equal(read, planes) and np.array_equal(labels, drawn)
+
+
+@pytest.mark.parametrize("shape", [(6, 16, 16), (16, 6, 16), (16, 16, 6), (1, 16, 16), (16, 1, 16)])
+@pytest.mark.parametrize("oblique", [False, True])
+def test_volumes_with_a_clear_slice_axis_are_arranged_as_in_prepared_data(
+    shape: tuple[int, ...], oblique: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    image, mask = rng.normal(size=shape).astype(np.float32), rng.integers(0, 4, shape)
+    sides = [8.0 if n == min(shape) else 1.3671875 for n in shape]
+    turn = Rotation.from_euler("xyz", [0.4, -0.3, 0.2]).as_matrix() if oblique else np.eye(3)
+    affine = np.eye(4)
+    affine[:3, :3] = turn * sides
+    ours, theirs = stacked(image, mask, affine), arrange(image, mask, affine)
+    assert np.array_equal(ours.image, theirs.image) and np.array_equal(ours.mask, theirs.mask)
+    assert (ours.spacing_mm, ours.thickness_mm) == (theirs.spacing_mm, theirs.thickness_mm)
