@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
+import nibabel as nib
 import numpy as np
 from PIL import Image
 
@@ -44,9 +45,10 @@ def plane(path: Path, *, palette: bool = True) -> np.ndarray:
     except Exception as error:  # a damaged file can fail in any way
         raise ValueError(f"{path}: cannot be read ({type(error).__name__})") from error
     if pixels.ndim == 3:
-        if (pixels[..., :3] != pixels[..., :1]).any():
+        colours = pixels[..., : 3 if pixels.shape[2] > 2 else 1]  # the rest is opacity
+        if (colours != colours[..., :1]).any():
             raise ValueError(f"{path}: a colour image; give grey ones")
-        pixels = pixels[..., 0]
+        pixels = colours[..., 0]
     return pixels
 
 
@@ -83,10 +85,21 @@ def across(shape: Sequence[int], affine: np.ndarray) -> int:
 
 
 def volume(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """One volume (X, Y, Z) and its affine; a file of two dimensions is a single slice."""
     try:
-        return read(path)
+        return slice_of(path) or read(path)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def slice_of(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    try:
+        image = nib.load(path)
+        if not isinstance(image, nib.spatialimages.SpatialImage) or image.ndim != 2:
+            return None
+        return np.asarray(image.dataobj, dtype=np.float32)[..., None], image.affine
+    except Exception:  # what cannot be opened is named by `read`
+        return None
 
 
 def in_hdf5(path: Path, values: Mapping[int, int]) -> Iterator[Item]:
@@ -103,7 +116,7 @@ def in_hdf5(path: Path, values: Mapping[int, int]) -> Iterator[Item]:
             masks = numbers(path, node, "masks") if "masks" in node else None
             if not len(images):
                 raise ValueError(f"{path}: holds no image")
-            if masks is not None and masks.shape != images.shape:
+            if masks is not None and planar(masks.shape) != planar(images.shape):
                 raise ValueError(f"{path}: images {images.shape}, but masks {masks.shape}")
             white = white_of(images)
             for row in range(len(images)):
@@ -114,6 +127,11 @@ def in_hdf5(path: Path, values: Mapping[int, int]) -> Iterator[Item]:
     except OSError as error:
         line = " ".join(str(error).split())[:160]
         raise ValueError(f"{path}: cannot be read ({line}); write it again") from error
+
+
+def planar(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(N, H, W) of (N, 1, H, W) or (N, H, W, 1)."""
+    return shape[0], *(n for n in shape[1:] if n > 1)
 
 
 def numbers(path: Path, node: h5py.Group, name: str) -> h5py.Dataset:

@@ -145,9 +145,16 @@ def values_of(root: Path, labels: Mapping[str, int] | None) -> dict[int, int]:
     if not file.is_file():
         return dict(enumerate(range(len(LABELS))))
     try:
-        return label_values(json.loads(file.read_text(encoding="utf-8"))["labels"], {}, file)
-    except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+        named = json.loads(file.read_text(encoding="utf-8"))["labels"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: not a dataset.json of nnU-Net ({error})") from error
+    try:
+        return label_values(named, {}, file)
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"{file}: not a dataset.json of nnU-Net ({error})") from error
+    except ValueError as error:  # its remedy is that of data sets, not of images made elsewhere
+        wrong = str(error).partition(";")[0]
+        raise ValueError(f"{wrong}; give model.labels={{lv: 1, myo: 2, rv: 3}}") from error
 
 
 def items(root: Path, values: Mapping[int, int]) -> Iterator[Item]:

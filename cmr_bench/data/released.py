@@ -52,6 +52,8 @@ def release(
     """
     if intensities not in INTENSITIES:
         raise ValueError(f"model.intensities={intensities}: choose one of {', '.join(INTENSITIES)}")
+    if spacing_mm is not None and not spacing_mm > 0:
+        raise ValueError(f"model.spacing_mm={spacing_mm}: give millimetres above 0, or null")
     root = found(synthetic)
     values = values_of(root, labels)
     parts: list[np.ndarray] = []
@@ -108,7 +110,7 @@ def spaced(item: Item, like: Pool, spacing_mm: float | None) -> Stack:
         raise ValueError(
             f"{item.name}: {columns} x {rows} pixels of unknown spacing, the data have {side} x {side}; give model.spacing_mm"
         )
-    spacing = spacing_mm or like.spacing_mm
+    spacing = like.spacing_mm if spacing_mm is None else spacing_mm
     return Stack(stack.image, stack.mask, (spacing, spacing), stack.thickness_mm)
 
 

@@ -272,3 +272,68 @@ def test_volumes_with_a_clear_slice_axis_are_arranged_as_in_prepared_data(
     ours, theirs = stacked(image, mask, affine), arrange(image, mask, affine)
     assert np.array_equal(ours.image, theirs.image) and np.array_equal(ours.mask, theirs.mask)
     assert (ours.spacing_mm, ours.thickness_mm) == (theirs.spacing_mm, theirs.thickness_mm)
+
+
+def test_a_mask_that_cannot_be_read_is_named_itself(
+    like: Pool, images: np.ndarray, masks: np.ndarray, tmp_path: Path
+) -> None:
+    here = tmp_path / "made"
+    nifti(here / "images" / "a.nii.gz", images)
+    mask = here / "masks" / "a.nii.gz"
+    nifti(mask, masks)
+    mask.write_bytes(mask.read_bytes()[:60])
+    refused(r"^\S*masks/a\.nii\.gz: cannot be read", here, like)
+
+
+def test_names_of_dataset_json_that_are_unknown_are_given_by_model_labels(
+    like: Pool, images: np.ndarray, masks: np.ndarray, tmp_path: Path
+) -> None:
+    here = tmp_path / "made"
+    nifti(here / "imagesTr" / "a_0000.nii.gz", images)
+    nifti(here / "labelsTr" / "a.nii.gz", masks)
+    file = here / "dataset.json"
+    words = r"dataset\.json: label {}; give model\.labels=\{{lv: 1, myo: 2, rv: 3\}}"
+    file.write_text('{"labels": {"background": 0, "chamber": 1, "MYO": 2, "RV": 3}}')
+    refused(words.format("name 'chamber' is unknown"), here, like)
+    file.write_text('{"labels": {"background": 0, "LV": [1, 2], "RV": 3}}')
+    refused(words.format(r"LV is a region .*"), here, like)
+    file.write_text('{"labels": [1]}')
+    refused(r"dataset\.json: not a dataset\.json of nnU-Net", here, like)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_grey_images_are_read_in_every_mode(
+    mode: str, like: Pool, images: np.ndarray, tmp_path: Path
+) -> None:
+    here = tmp_path / "made"
+    png(here, grey(images), mode=mode)
+    read, _, _ = taken(here, like, intensities="range")
+    assert np.abs(read - images).max() < 0.005
+
+
+def test_an_axis_of_one_may_be_there_or_not(
+    like: Pool, images: np.ndarray, masks: np.ndarray, tmp_path: Path
+) -> None:
+    made = hdf5(tmp_path / "a.h5", images=images[:, None], masks=masks)
+    assert np.array_equal(taken(made, like)[1], masks)
+    refused(
+        r"images \(4, 16, 16\), but masks \(3, 16, 16\)",
+        hdf5(made, images=images, masks=masks[:3]),
+        like,
+    )
+    here = tmp_path / "made"
+    for part, planes in (("images", images), ("masks", masks)):
+        (here / part).mkdir(parents=True)
+        for row, plane in enumerate(planes):
+            nib.save(nib.Nifti1Image(plane.T, HEADER), here / part / f"{row}.nii.gz")
+    read, drawn, about = taken(here, like)
+    assert np.array_equal(read, images) and np.array_equal(drawn, masks)
+    assert about["files"] == len(images)
+
+
+@pytest.mark.parametrize("spacing_mm", [0, -2.5])
+def test_a_spacing_is_above_zero(
+    spacing_mm: float, like: Pool, images: np.ndarray, tmp_path: Path
+) -> None:
+    made = hdf5(tmp_path / "a.h5", images=images)
+    refused("model.spacing_mm=.*: give millimetres above 0", made, like, spacing_mm=spacing_mm)
