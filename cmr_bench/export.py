@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
@@ -50,6 +50,7 @@ def export(folder: Path, out: Path, *, form: str = "nnunet", adherence: float | 
     from omegaconf import OmegaConf
 
     from cmr_bench.store.samples import Samples
+    from cmr_bench.types import LABELS
 
     images, masks, seeds = Samples(folder / "samples.h5").read("synthetic")
     settings = OmegaConf.load(folder / "config.yaml")
@@ -61,7 +62,12 @@ def export(folder: Path, out: Path, *, form: str = "nnunet", adherence: float | 
     rows = cases["row"].to_numpy()
     with beside(out) as temporary:
         WRITERS[form](
-            temporary, images[rows, 0], masks[rows, 0], cases, float(settings.data.spacing_mm)
+            temporary,
+            images[rows, 0],
+            masks[rows, 0],
+            cases,
+            float(settings.data.spacing_mm),
+            [name for name in LABELS[1:] if f"dice_{name}" in pairs],
         )
         cases.to_csv(temporary / "cases.csv", index=False)
     again = f"Judge them: python -m cmr_bench.evaluate synthetic={out} like={folder}"
@@ -118,9 +124,17 @@ def provenance(folder: Path, pairs: pd.DataFrame, seeds: np.ndarray, run_seed: i
 
 
 def nnunet(
-    folder: Path, images: np.ndarray, masks: np.ndarray, cases: pd.DataFrame, spacing_mm: float
+    folder: Path,
+    images: np.ndarray,
+    masks: np.ndarray,
+    cases: pd.DataFrame,
+    spacing_mm: float,
+    labels: Sequence[str],
 ) -> None:
-    """imagesTr, labelsTr and dataset.json; an image is one slice (columns, rows, 1) of float32 in [-1, 1]."""
+    """imagesTr, labelsTr and dataset.json; an image is one slice (columns, rows, 1) of float32 in [-1, 1].
+
+    dataset.json names the structures `labels` alone: what the cell's data set does not label is not absent, but unknown.
+    """
     import nibabel as nib
     import numpy as np
 
@@ -137,7 +151,7 @@ def nnunet(
             nib.save(nib.Nifti1Image(plane.T[..., None], affine), file)
     description = {
         "channel_names": {"0": "MRI"},
-        "labels": {name: value for value, name in enumerate(LABELS)},
+        "labels": {name: LABELS.index(name) for name in (LABELS[0], *labels)},
         "numTraining": len(cases),
         "file_ending": ".nii.gz",
     }
@@ -145,7 +159,12 @@ def nnunet(
 
 
 def png(
-    folder: Path, images: np.ndarray, masks: np.ndarray, cases: pd.DataFrame, spacing_mm: float
+    folder: Path,
+    images: np.ndarray,
+    masks: np.ndarray,
+    cases: pd.DataFrame,
+    spacing_mm: float,
+    labels: Sequence[str],
 ) -> None:
     """images/ of 16 bits, -1 black and 1 white, and masks/ of 8 bits whose values are the labels."""
     import numpy as np
@@ -159,7 +178,12 @@ def png(
 
 
 def hdf5(
-    folder: Path, images: np.ndarray, masks: np.ndarray, cases: pd.DataFrame, spacing_mm: float
+    folder: Path,
+    images: np.ndarray,
+    masks: np.ndarray,
+    cases: pd.DataFrame,
+    spacing_mm: float,
+    labels: Sequence[str],
 ) -> None:
     """pairs.h5: images (N, H, W) in [-1, 1], masks (N, H, W), seeds and adherence (N,), attribute spacing_mm."""
     import h5py

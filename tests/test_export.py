@@ -39,7 +39,8 @@ def cell(tmp_path, pairs):
     samples = Samples(cell.folder / "samples.h5")
     samples.reserve("synthetic", masks=masks, seeds=np.arange(5) + 2**60)
     samples.put("synthetic", np.arange(5), images[:, None])
-    table = pd.DataFrame({"row": range(5), "dice": DICE, "dice_lv": DICE, "pool": "synthetic"})
+    each = {f"dice{end}": DICE for end in ("", "_lv", "_myo", "_rv")}
+    table = pd.DataFrame({"row": range(5), **each, "pool": "synthetic"})
     pd.concat([table, table.assign(pool="test")]).to_csv(
         cell.folder / "adherence_images.csv", index=False
     )
@@ -62,6 +63,13 @@ def test_the_projects_own_reader_reads_what_was_written(cell, pairs, tmp_path):
     cases = pd.read_csv(tmp_path / "out" / "cases.csv")
     assert cases["seed"].tolist() == [2**60, 2**60 + 2, 2**60 + 3]
     assert set(cases["cell"]) == {"fm-0123456789ab"} and set(cases["mask_source"]) == {"deformed"}
+
+
+def test_structures_that_the_cells_data_do_not_label_are_not_named(cell, tmp_path):
+    table = cell.folder / "adherence_images.csv"
+    pd.read_csv(table).drop(columns=["dice_myo", "dice_rv"]).to_csv(table, index=False)
+    export(cell.folder, tmp_path / "out", adherence=None)
+    assert NnUNet(tmp_path / "out").labels == (1,)
 
 
 def test_png_and_hdf5_hold_the_same_pairs(cell, pairs, tmp_path):

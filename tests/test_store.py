@@ -284,6 +284,8 @@ def test_images_that_a_node_lost_are_missing_though_they_were_marked(
     with h5py.File(samples.path, "r+") as file:
         file["synthetic/images"][2, 1] = np.nan
     assert samples.missing("synthetic").tolist() == [2]
+    with pytest.raises(ValueError, match="synthetic: 1 images are missing; run the cell again"):
+        samples.read("synthetic")
 
 
 def test_images_that_are_no_numbers_are_refused(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from cmr_bench.data.elsewhere import Item, found, items, values_of
+from cmr_bench.data.contents import Item
+from cmr_bench.data.elsewhere import found, items, values_of
 from cmr_bench.data.grid import normalise as percentiles
 from cmr_bench.data.grid import window
 from cmr_bench.data.stack import Stack, right_ventricle_side
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 INTENSITIES = ("auto", "range", "percentiles")
 TOLERANCE = 1e-3
+DARK = -0.5
+"""Images in [-1, 1] have something darker than this."""
 ASIDE = np.deg2rad(60)
 """A right ventricle further than this from where the data have it: the images are turned or mirrored."""
 
@@ -39,16 +42,18 @@ def release(
 
     Grid: images of another size or spacing than the data (`like`) are resampled and cropped around their middle, as
     preparation does; `spacing_mm` is for files that name none, which are otherwise taken to have the data's.
-    Intensities: `range` keeps them, whole numbers (of PNG and HDF5) moved from the range of their type to [-1, 1]; `percentiles` scales
-    each file as preparation scales a volume (`normalise`); `auto` keeps those that lie in [-1, 1] and fill more than
-    half of it, all files together, and scales others. Masks: values 0 to 3 are LABELS, unless dataset.json or
-    `labels` (name -> value) say otherwise.
+    Intensities: `range` keeps them, whole numbers (of PNG and HDF5) moved from the range of 8 or 16 bits to [-1, 1];
+    `percentiles` scales each file as preparation scales a volume (`normalise`); `auto` keeps those that lie in [-1, 1],
+    come near to -1 and fill more than half of it, all files together, and scales others. Masks: values 0 to 3 are
+    LABELS, unless dataset.json or `labels` (name -> value) say otherwise.
 
     Raises:
         ValueError: in one line, naming the file or key, for anything that cannot be read or compared.
     """
     if intensities not in INTENSITIES:
         raise ValueError(f"model.intensities={intensities}: choose one of {', '.join(INTENSITIES)}")
+    if spacing_mm is not None and not spacing_mm > 0:
+        raise ValueError(f"model.spacing_mm={spacing_mm}: give millimetres above 0, or null")
     root = found(synthetic)
     values = values_of(root, labels)
     parts: list[np.ndarray] = []
@@ -105,7 +110,7 @@ def spaced(item: Item, like: Pool, spacing_mm: float | None) -> Stack:
         raise ValueError(
             f"{item.name}: {columns} x {rows} pixels of unknown spacing, the data have {side} x {side}; give model.spacing_mm"
         )
-    spacing = spacing_mm or like.spacing_mm
+    spacing = like.spacing_mm if spacing_mm is None else spacing_mm
     return Stack(stack.image, stack.mask, (spacing, spacing), stack.thickness_mm)
 
 
@@ -126,9 +131,9 @@ def gridded(name: str, stack: Stack, like: Pool) -> tuple[np.ndarray, np.ndarray
 
 
 def filled(parts: Sequence[np.ndarray]) -> bool:
-    """Whether all values lie in [-1, 1] and fill more than half of it."""
+    """Whether all values lie in [-1, 1], fill more than half of it and come near to -1: not [0, 1] with an overshoot."""
     low, high = min(part.min() for part in parts), max(part.max() for part in parts)
-    return inside(parts) and bool(high - low > 1 + TOLERANCE)
+    return inside(parts) and bool(high - low > 1 + TOLERANCE and low < DARK)
 
 
 def inside(parts: Sequence[np.ndarray]) -> bool:

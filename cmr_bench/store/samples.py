@@ -58,8 +58,7 @@ class Samples:
     def missing(self, group: str) -> NDArray[np.int64]:
         """Rows whose image is not there yet, or was lost with a node though it is marked as written."""
         with h5py.File(self.path, "r", locking=False) as file:
-            lost = np.isnan(file[group]["images"][()]).any(axis=(1, 2))
-            return np.flatnonzero((file[group]["written"][()] == 0) | lost)
+            return _missing(file[group])
 
     def put(self, group: str, rows: ArrayLike, images: ArrayLike) -> None:
         """Write the images (B, 1, H, W) of the given rows.
@@ -90,7 +89,7 @@ class Samples:
                 raise ValueError(
                     f"{self.path} has no group {group}, only {', '.join(file) or 'none'}"
                 )
-            if missing := int((file[group]["written"][()] == 0).sum()):
+            if missing := len(_missing(file[group])):
                 raise ValueError(
                     f"{self.path} {group}: {missing} images are missing; run the cell again"
                 )
@@ -105,6 +104,11 @@ def _planes(values: ArrayLike) -> NDArray[Any]:
     if array.ndim == 3:
         return array
     raise ValueError(f"expected slices of shape (N, 1, H, W), got {array.shape}")
+
+
+def _missing(group: h5py.Group) -> NDArray[np.int64]:
+    lost = ~np.isfinite(group["images"][()]).all(axis=(1, 2))
+    return np.flatnonzero((group["written"][()] == 0) | lost)
 
 
 def _same(group: h5py.Group, masks: NDArray[Any], seeds: NDArray[Any]) -> bool:
