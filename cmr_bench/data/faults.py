@@ -31,9 +31,9 @@ class Fault:
 def listing(reader: Reader, records: Sequence[Record]) -> list[Fault]:
     """Faults that show without opening a volume: two cases of one name, a phase that a subject lacks."""
     faults = []
-    first: dict[tuple[str, str], Record] = {}
+    first: dict[tuple[str, str, int | None], Record] = {}
     for record in records:
-        twin = first.setdefault((record.subject, record.phase), record)
+        twin = first.setdefault(record.place, record)
         if twin is not record:
             faults.append(
                 Fault(*_of(record), record.image, f"duplicate subject: already in {twin.image}")
@@ -49,9 +49,10 @@ def listing(reader: Reader, records: Sequence[Record]) -> list[Fault]:
 
 
 def repeated(records: Sequence[Record]) -> set[int]:
-    """Positions of records whose subject and phase came before."""
-    names = [(record.subject, record.phase) for record in records]
-    return {at for at, name in enumerate(names) if name in names[:at]}
+    """Positions of records whose subject, phase and slice came before."""
+    places = [record.place for record in records]
+    first = {place: at for at, place in reversed(list(enumerate(places)))}
+    return {at for at, place in enumerate(places) if first[place] < at}
 
 
 def inspect(record: Record) -> tuple[list[Fault], tuple[np.ndarray, np.ndarray, np.ndarray] | None]:

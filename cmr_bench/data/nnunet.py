@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,7 +15,10 @@ from cmr_bench.data.records import Reader, Record, folder
 from cmr_bench.types import LABELS
 
 LAYOUT = "dataset.json with imagesTr/CASE_0000.nii.gz and labelsTr/CASE.nii.gz (nnU-Net raw)"
-CASE = r"^(?P<subject>.+?)[_-](?P<phase>ED|ES|frame\d+)$"
+CASE = (
+    r"^(?P<subject>.+?)(?:[_-](?:(?P<phase>ED|ES|frame\d+)|(?:slice|z|s(?=\d+$))(?P<slice>\d+)))*$"
+)
+"""SUBJECT, SUBJECT_ED, SUBJECT_frame01, each also with _slice03, _z03 or _s03 where a file is one slice."""
 NAMES = {
     0: {"background", "bg", "bkg", "none", "unlabelled", "unlabeled"},
     1: {
@@ -40,7 +44,8 @@ class NnUNet(Reader):
 
     Structures come from the label names of dataset.json (`names` overrides them, name -> lv, myo, rv or background);
     those that are not labelled are absent from `labels`. Subject and phase come from `cases.csv` (columns case, patient
-    or subject, phase; optional vendor, centre, group or pathology) and otherwise from `case`, a regular expression.
+    or subject, phase; optional slice, vendor, centre, group or pathology) and otherwise from `case`, a regular expression
+    with the groups subject and, where a name has them, phase and slice.
     """
 
     def __init__(
@@ -98,10 +103,9 @@ class NnUNet(Reader):
         names = {path.name.removesuffix(channel) for path in images.glob(f"*{channel}")}
         names |= {path.name.removesuffix(self.ending) for path in masks.glob(f"*{self.ending}")}
         for name in sorted(names):
-            subject, phase, row = self._who(name)
+            who, row = self._who(name)
             yield Record(
-                subject=subject,
-                phase=phase,
+                **who,
                 image=images / f"{name}{channel}",
                 mask=masks / f"{name}{self.ending}",
                 values=self.values,
@@ -111,12 +115,21 @@ class NnUNet(Reader):
                 split=split if (self.root / "labelsTs").is_dir() else "",
             )
 
-    def _who(self, name: str) -> tuple[str, str, dict[str, str]]:
+    def _who(self, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """Subject, phase and slice of a case, whether they were told, and its row."""
         row = self.table.get(name, {})
         match = self.case.match(name)
-        subject = row.get("subject") or row.get("patient") or (match["subject"] if match else name)
-        phase = row.get("phase") or (match["phase"] if match else "")
-        return subject, phase.upper() if phase.upper() in ("ED", "ES") else phase, row
+        read = match.groupdict(default="") if match else {}
+        subject = row.get("subject") or row.get("patient") or read.get("subject") or name
+        phase = row.get("phase") or read.get("phase") or ""
+        number = row.get("slice") or read.get("slice") or ""
+        who = {
+            "subject": subject,
+            "phase": phase.upper() if phase.upper() in ("ED", "ES") else phase,
+            "slice": int(number) if number.isdigit() else None,
+            "told": bool(row) or subject != name,
+        }
+        return who, row
 
     def _table(self) -> dict[str, dict[str, str]]:
         file = self.root / "cases.csv"

@@ -133,7 +133,7 @@ def _kept(twin: Twin, sides: Mapping[str, str]) -> str:
 
 
 def _table(stack: Stack, item: Seen, side: str, *, every: bool) -> pd.DataFrame:
-    """One row a slice that is kept; `slice` counts from the most basal labelled one."""
+    """One row a slice that is kept; `slice` counts from the most basal labelled one, or is the file's own."""
     labelled = np.flatnonzero((stack.mask > 0).any(axis=(0, 1)))
     first, number = labelled[0], labelled[-1] - labelled[0] + 1
     rows = np.arange(stack.mask.shape[2]) if every else labelled
@@ -144,7 +144,7 @@ def _table(stack: Stack, item: Seen, side: str, *, every: bool) -> pd.DataFrame:
             "position": rows,
             "subject": record.subject,
             "phase": record.phase,
-            "slice": rows - first,
+            "slice": rows - first + (record.slice or 0),
             "level": [LEVELS[third] for third in thirds],
             "vendor": record.vendor,
             "centre": record.centre,

@@ -10,10 +10,11 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Record:
-    """One annotated volume: a subject at end-diastole (ED) or end-systole (ES).
+    """One annotated volume: a subject at end-diastole (ED) or end-systole (ES), or one slice of it, `slice`.
 
     `values` maps the label values of the mask file to LABELS; `frame` picks a time point of a 4-D file.
-    `split` is the data set's own hint (train, val, test or ''); `problem` is what the reader itself found wrong.
+    `split` is the data set's own hint (train, val, test or ''); `problem` is what the reader itself found wrong;
+    `told` is false where nothing tells the subject and the file's name stands for it.
     """
 
     subject: str
@@ -27,10 +28,18 @@ class Record:
     pathology: str = ""
     split: str = ""
     problem: str = ""
+    slice: int | None = None
+    told: bool = True
 
     @property
     def name(self) -> str:
-        return f"{self.subject} {self.phase}".strip()
+        part = "" if self.slice is None else f"slice {self.slice}"
+        return " ".join(filter(None, (self.subject, self.phase, part)))
+
+    @property
+    def place(self) -> tuple[str, str, int | None]:
+        """What no other record of a data set may share."""
+        return self.subject, self.phase, self.slice
 
 
 class Reader(Protocol):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +33,7 @@ class Seen:
     side: complex
     cavity_ml: float
     files: dict[Path, str]
+    depth: int = 0
     warnings: list[str] = field(default_factory=list)
 
 
@@ -49,6 +52,13 @@ def survey(reader: Reader) -> tuple[list[Seen], list[Fault]]:
             continue
         image, mask, affine = volumes
         stack = arrange(image, relabel(mask, record), affine)
+        depth = stack.mask.shape[2]
+        if record.slice is not None and depth > 1:
+            text = (
+                f"named slice {record.slice} but holds {depth}; give cases.csv or data.reader.case"
+            )
+            faults.append(Fault(record.subject, record.phase, record.image, text))
+            continue
         files = {
             path: sums.setdefault(path, "") or checksum(path)
             for path in (record.image, record.mask)
@@ -63,12 +73,24 @@ def survey(reader: Reader) -> tuple[list[Seen], list[Fault]]:
                 fingerprint=fingerprint(stack),
                 side=right_ventricle_side(stack.mask),
                 cavity_ml=cavity,
+                depth=depth,
                 files=files,
                 warnings=oddities(stack),
             )
         )
+    _refuse_untold(seen)
     _compare(seen)
     return seen, faults
+
+
+def _refuse_untold(seen: Sequence[Seen]) -> None:
+    """ValueError where most volumes are single slices that nothing assigns to a patient."""
+    untold = [item.record for item in seen if item.depth == 1 and not item.record.told]
+    if len(untold) > len(seen) / 2:
+        raise ValueError(
+            f"{untold[0].image}: one slice, and nothing tells its patient ({len(untold)} of {len(seen)} files are so); "
+            "slices of one patient would be parted: give cases.csv or data.reader.case"
+        )
 
 
 def quarter_turns(seen: list[Seen]) -> int:
@@ -86,14 +108,21 @@ def _compare(seen: list[Seen]) -> None:
     """Warnings that need the other volumes: an RV on another side than in the rest, a heart that fills in systole."""
     sides = [item.side for item in seen if item.side]
     mean = complex(np.mean(sides)) if sides else 0j
-    cavities = {(item.record.subject, item.record.phase): item.cavity_ml for item in seen}
+    cavities: dict[tuple[str, str], float] = defaultdict(float)
+    for item in seen:
+        cavities[item.record.subject, item.record.phase] += item.cavity_ml
     for item in seen:
         if item.side and abs(mean) > TURNED and abs(np.angle(item.side / mean)) > AWAY:
             item.warnings.append(
                 "the right ventricle is on another side than in the rest of the data set"
             )
         diastole = cavities.get((item.record.subject, "ED"))
-        if item.record.phase == "ES" and diastole is not None and item.cavity_ml > diastole:
+        systole = (
+            cavities.pop((item.record.subject, item.record.phase), 0.0)
+            if item.record.phase == "ES"
+            else 0.0
+        )
+        if diastole is not None and systole > diastole:
             item.warnings.append(
                 "the LV cavity is larger at ES than at ED: are the phases swapped?"
             )
