@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cmr_bench.data.records import Reader, Record
-from cmr_bench.data.stack import read, spacing
+from cmr_bench.data.stack import read, slice_axis, spacing
 
 SPACING_MM = (0.1, 30.0)
 DRIFT = 0.5
@@ -101,6 +101,11 @@ def _image_faults(image: np.ndarray, affine: np.ndarray) -> Iterable[str]:
         or not ((sides >= SPACING_MM[0]) & (sides <= SPACING_MM[1])).all()
     ):
         yield f"voxel spacing {np.round(sides, 3).tolist()} mm is outside {SPACING_MM[0]} to {SPACING_MM[1]} mm"
+        return
+    try:
+        slice_axis(image.shape, affine)
+    except ValueError as error:
+        yield str(error)
 
 
 def _mask_faults(mask: np.ndarray, record: Record) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,19 @@ def film(path: Path) -> None:
     save(_image(path), np.stack([IMAGE, IMAGE], axis=-1))
 
 
+def no_spacing(path: Path) -> None:
+    volume = nib.load(_image(path))
+    volume.header["sform_code"] = volume.header["qform_code"] = 0
+    data = bytearray(volume.header.binaryblock + bytes(4) + IMAGE.astype("int16").tobytes("F"))
+    data[76 + 12 : 76 + 16] = bytes(4)
+    _image(path).write_bytes(gzip.compress(bytes(data)))
+
+
+def cube(path: Path) -> None:
+    for file, data in ((_image(path), IMAGE), (_mask(path), ACDC_MASK)):
+        save(file, np.repeat(data, 7, axis=2), np.diag([2.5, 2.5, 2.5, 1]))
+
+
 KINDS: dict[Callable[[Path], None], tuple[str, str]] = {
     truncate: ("patient001_frame01.nii.gz", "cannot be read"),
     garbage: ("patient001_frame01_gt.nii.gz", "cannot be read"),
@@ -114,6 +128,8 @@ KINDS: dict[Callable[[Path], None], tuple[str, str]] = {
     thin: ("patient001_frame01.nii.gz", "spacing"),
     no_phase: ("Info.cfg", "no frame number for ED"),
     no_info: ("Info.cfg", "is missing"),
+    no_spacing: ("patient001_frame01.nii.gz", "pixdim is 2.5, 2.5, 0 mm"),
+    cube: ("patient001_frame01.nii.gz", "cannot tell the slice axis"),
     film: ("patient001_frame01.nii.gz", "2 frames"),
 }
 
@@ -201,3 +217,14 @@ def test_scaled_integers_are_read_with_their_scale(tmp_path: Path) -> None:
     volume.header.set_slope_inter(0.5, 3)
     nib.save(volume, _image(tmp_path / "training/patient001"))
     assert not survey(ACDC(tmp_path))[1]
+
+
+def test_a_lost_slice_spacing_is_a_warning_and_slices_stay_slices(tmp_path: Path) -> None:
+    write_acdc(tmp_path, ["patient001"])
+    patient = tmp_path / "training/patient001"
+    for file, data in ((_image(patient), IMAGE), (_mask(patient), ACDC_MASK)):
+        save(file, data, np.diag([2.5, 2.5, 1.0, 1.0]))
+    seen, faults = survey(ACDC(tmp_path))
+    assert not faults
+    assert seen[0].depth == IMAGE.shape[2]
+    assert "is the slice spacing lost?" in seen[0].warnings[0]
