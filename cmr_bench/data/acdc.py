@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from cmr_bench.data.records import Reader, Record, folder, nifti
+from cmr_bench.data.records import Reader, Record, barred, folder, listed, nifti
 
 LAYOUT = "patientNNN/ with Info.cfg, patientNNN_frameFF.nii.gz and _gt.nii.gz, directly or in training/ and testing/"
 VALUES = {0: 0, 1: 3, 2: 2, 3: 1}
@@ -23,6 +23,7 @@ class ACDC(Reader):
 
     def records(self) -> list[Record]:
         found = [record for patient, split in self._patients() for record in _read(patient, split)]
+        found += [_wrong(part, barred(part)) for part in self._parts() if barred(part)]
         if not found:
             raise ValueError(f"data.root={self.root}: not an ACDC folder; expected {LAYOUT}")
         return found
@@ -30,16 +31,26 @@ class ACDC(Reader):
     def tables(self) -> list[Path]:
         return [patient / "Info.cfg" for patient, _ in self._patients()]
 
-    def _patients(self) -> Iterator[tuple[Path, str]]:
+    def _parts(self) -> Iterator[Path]:
+        """Folders that may hold patients, readable or not."""
         for base in (self.root, self.root / "database"):
-            for part, split in (("", ""), ("training", "train"), ("testing", "test")):
-                for path in sorted((base / part).glob("patient*")):
-                    if path.is_dir():
-                        hint = {"training": "train", "testing": "test"}.get(path.parent.name, split)
-                        yield path, hint
+            parts = (base, base / "training", base / "testing")
+            yield from (part for part in parts if part.is_dir() or part.is_symlink())
+
+    def _patients(self) -> Iterator[tuple[Path, str]]:
+        for part in self._parts():
+            split = {"training": "train", "testing": "test"}.get(part.name, "")
+            if not barred(part):
+                patients = listed(part, "patient*")
+                yield from (
+                    (path, split) for path in patients if path.is_dir() or path.is_symlink()
+                )
 
 
 def _read(patient: Path, split: str) -> Iterator[Record]:
+    if wrong := barred(patient):
+        yield _wrong(patient, wrong)
+        return
     info, problem = _info(patient / "Info.cfg")
     for phase in ACDC.phases:
         text = info.get(phase, "")
@@ -57,6 +68,11 @@ def _read(patient: Path, split: str) -> Iterator[Record]:
             split=split,
             problem=wrong,
         )
+
+
+def _wrong(path: Path, problem: str) -> Record:
+    """Stands for a patient, or a whole part of the data set, of which nothing can be read."""
+    return Record(path.stem, "", image=path, mask=path, values=VALUES, problem=problem)
 
 
 def _info(path: Path) -> tuple[dict[str, str], str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmr_bench.data.records import Reader, Record
+from cmr_bench.data.records import Reader, Record, present
 from cmr_bench.data.stack import read, slice_axis, spacing
 
 SPACING_MM = (0.1, 30.0)
@@ -39,7 +39,8 @@ def listing(reader: Reader, records: Sequence[Record]) -> list[Fault]:
                 Fault(*_of(record), record.image, f"duplicate subject: already in {twin.image}")
             )
     held: dict[str, set[str]] = {}
-    for record in records:
+    unknown = {record.subject for record in records if record.problem and not record.phase}
+    for record in (record for record in records if record.subject not in unknown):
         held.setdefault(record.subject, set()).add(record.phase)
     place = {record.subject: record.image.parent for record in records}
     for subject, phases in held.items():
@@ -62,7 +63,7 @@ def inspect(record: Record) -> tuple[list[Fault], tuple[np.ndarray, np.ndarray, 
     faults, volumes = [], {}
     for kind, path in (("image", record.image), ("mask", record.mask)):
         try:
-            if not path.is_file():
+            if not present(path):
                 raise ValueError(f"the {kind} is missing")
             volumes[kind] = read(path, record.frame)
         except ValueError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cmr_bench.data.records import Reader, Record, folder, nifti
+from cmr_bench.data.records import Reader, Record, barred, folder, listed, nifti
 
 CSV = "211230_M&Ms_Dataset_information_diagnosis_opendataset.csv"
 LAYOUT = f"{CSV} with Training/Labeled/CODE/CODE_sa.nii.gz and _sa_gt.nii.gz, and the same in Validation and Testing"
@@ -36,25 +36,44 @@ class MnMs(Reader):
         for row in self.table:
             rows.setdefault(row["External code"], []).append(row)
         for part, split in PARTS.items():
-            for path in sorted(p for p in (self.root / part).glob("*") if p.is_dir()):
-                found += self._subject(path, split, rows.pop(path.name, []))
+            place = self.root / part
+            if place.is_dir() and not barred(place):
+                paths = [p for p in listed(place) if p.is_dir() or p.is_symlink()]
+                for path in paths:
+                    found += self._subject(path, split, rows.pop(path.name, []))
         if not found:
             raise ValueError(
                 f"data.root={self.root}: no case in {', '.join(PARTS)}; expected {LAYOUT}"
             )
-        if all((self.root / part).is_dir() for part in PARTS):
-            unlabelled = self.root / "Training" / "Unlabeled"
-            for code in sorted(code for code in rows if not (unlabelled / code).is_dir()):
+        unlabelled = self.root / "Training" / "Unlabeled"
+        left = sorted(code for code in rows if not (unlabelled / code).is_dir())
+        absent = [
+            part for part in PARTS if not (self.root / part).is_dir() or barred(self.root / part)
+        ]
+        if not absent:
+            for code in left:
                 found += self._subject(
                     self.root / "Training" / "Labeled" / code, "train", rows[code]
                 )
+        elif left:
+            found += [self._absent(self.root / part, left) for part in absent]
         return found
+
+    def _absent(self, part: Path, codes: list[str]) -> Record:
+        """Stands for the subjects of a part of the data set that is not there."""
+        why = barred(part) if part.is_dir() or part.is_symlink() else "is missing"
+        problem = (
+            f"{why}, and {len(codes)} subjects of {self.csv.name} have no folder, {codes[0]} first"
+        )
+        return Record(part.name, "", image=part, mask=part, values={}, problem=problem)
 
     def tables(self) -> list[Path]:
         return [self.csv]
 
     def _subject(self, path: Path, split: str, rows: list[dict[str, str]]) -> list[Record]:
         row = rows[0] if rows else {}
+        if (path.is_dir() or path.is_symlink()) and (wrong := barred(path)):
+            return [Record(path.name, "", image=path, mask=path, values={}, problem=wrong)]
         found = []
         for phase in self.phases:
             frame = row.get(phase, "").removesuffix(".0")

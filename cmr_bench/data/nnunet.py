@@ -75,6 +75,7 @@ class NnUNet(Reader):
                 f"{file}: not a dataset.json of nnU-Net ({type(error).__name__}: {error})"
             ) from error
         self.labels = tuple(sorted(set(self.values.values()) - {0}))
+        self.channel = f"_0000{self.ending}"
         self.case = re.compile(case, re.IGNORECASE)
         self.vendor, self.centre = vendor, centre
         self.table = self._table()
@@ -90,7 +91,19 @@ class NnUNet(Reader):
             raise ValueError(
                 f"data.root={self.root}: no case in imagesTr and labelsTr; expected {LAYOUT}"
             )
-        return found
+        there = {case for record in found for case in (record.mask.name, record.image.name)}
+        there |= {path.name for path in (self.root / "imagesTs").glob("*")}
+        absent = [name for name in self.table if not self._files(name) & there]
+        return found + [self._absent(name) for name in sorted(absent)]
+
+    def _files(self, name: str) -> set[str]:
+        return {f"{name}{self.channel}", f"{name}{self.ending}"}
+
+    def _absent(self, name: str) -> Record:
+        who, _ = self._who(name)
+        place = self.root / "imagesTr" / f"{name}{self.channel}"
+        problem = f"{self.tables()[1].name} has a row for {name}, but there is no such file"
+        return Record(**who, image=place, mask=place, values=self.values, problem=problem)
 
     def tables(self) -> list[Path]:
         return [self.root / "dataset.json", self.root / "cases.csv"]
@@ -99,7 +112,7 @@ class NnUNet(Reader):
         images, masks = self.root / f"images{part}", self.root / f"labels{part}"
         if not masks.is_dir():
             return
-        channel = f"_0000{self.ending}"
+        channel = self.channel
         names = {path.name.removesuffix(channel) for path in images.glob(f"*{channel}")}
         names |= {path.name.removesuffix(self.ending) for path in masks.glob(f"*{self.ending}")}
         for name in sorted(names):

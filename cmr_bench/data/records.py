@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Protocol
 
@@ -58,7 +60,7 @@ class Reader(Protocol):
     def files(self) -> list[Path]:
         """Every file that is there and that the prepared data depend on, once each."""
         volumes = {path for record in self.records() for path in (record.image, record.mask)}
-        return sorted(path for path in volumes | set(self.tables()) if path.is_file())
+        return sorted(path for path in volumes | set(self.tables()) if present(path))
 
     def tables(self) -> list[Path]:
         """Files beside the volumes that say what they are."""
@@ -73,7 +75,33 @@ def folder(root: str | Path, layout: str) -> Path:
     return path
 
 
+def listed(place: Path, pattern: str = "*") -> list[Path]:
+    """What a folder holds under a pattern, sorted, without names that start with a dot; OSError if it cannot be read."""
+    with os.scandir(place) as entries:
+        names = [e.name for e in entries if not e.name.startswith(".") and fnmatch(e.name, pattern)]
+    return [place / name for name in sorted(names)]
+
+
+def barred(place: Path) -> str:
+    """Why a folder that is there cannot be read, or nothing."""
+    if place.is_symlink() and not place.exists():
+        return "is a link to nothing"
+    try:
+        listed(place)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return "" if os.access(place, os.X_OK) else "cannot be entered (no permission)"
+
+
+def present(path: Path) -> bool:
+    """Whether a file is there and its folder lets one see it."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def nifti(stem: Path) -> Path:
     """The file `stem`.nii.gz, or `stem`.nii where only that exists."""
     plain, packed = stem.with_name(stem.name + ".nii"), stem.with_name(stem.name + ".nii.gz")
-    return plain if plain.is_file() and not packed.is_file() else packed
+    return plain if present(plain) and not present(packed) else packed

@@ -85,7 +85,7 @@ def _nibabel(path: str | Path) -> tuple[torch.Tensor, np.ndarray]:
 
 def _refuse_no_spacing(path: Path) -> None:
     """ValueError for a voxel side of 0 in the file, which nibabel would turn into 1 mm."""
-    with nib.openers.ImageOpener(path) as stream:
+    with nib.openers.ImageOpener(str(path)) as stream:
         header = nib.Nifti1Header.from_fileobj(stream, check=False)
     if not header["pixdim"][1:4].all():
         sides = ", ".join(f"{side:g}" for side in header["pixdim"][1:4])
