@@ -18,7 +18,7 @@ LAYOUT = "dataset.json with imagesTr/CASE_0000.nii.gz and labelsTr/CASE.nii.gz (
 CASE = (
     r"^(?P<subject>.+?)(?:[_-](?:(?P<phase>ED|ES|frame\d+)|(?:slice|z|s(?=\d+$))(?P<slice>\d+)))*$"
 )
-"""SUBJECT, SUBJECT_ED, SUBJECT_frame01, each also with _slice03, _z03 or _s03 where a file is one slice."""
+"""SUBJECT, SUBJECT_ED, SUBJECT_frame01 (of two frames the larger heart is ED), each also with _slice03, _z03 or _s03 where a file is one slice."""
 NAMES = {
     0: {"background", "bg", "bkg", "none", "unlabelled", "unlabeled"},
     1: {
@@ -81,7 +81,7 @@ class NnUNet(Reader):
         self.table = self._table()
         found = Counter(record.phase for record in set_of_first(self.records()))
         number = len(self.subjects())
-        self.phases = tuple(sorted(phase for phase, n in found.items() if phase and n > number / 2))
+        self.phases = tuple(phase for phase in ("ED", "ES") if found[phase] > number / 2)
 
     def records(self) -> list[Record]:
         found = [

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +80,32 @@ def survey(reader: Reader) -> tuple[list[Seen], list[Fault]]:
             )
         )
     _refuse_untold(seen)
+    _name_frames(seen)
     _compare(seen)
     return seen, faults
+
+
+def _name_frames(seen: Sequence[Seen]) -> None:
+    """Of a subject's two numbered frames, the one of larger LV cavity is end-diastole and the other end-systole."""
+    cavities = _cavities(seen)
+    frames: dict[str, list[str]] = defaultdict(list)
+    for subject, phase in cavities:
+        frames[subject].append(phase)
+    for item in seen:
+        pair = frames[item.record.subject]
+        if len(pair) == 2 and all(re.fullmatch(r"frame\d+", phase, re.I) for phase in pair):
+            volumes = [cavities[item.record.subject, phase] for phase in pair]
+            if volumes[0] != volumes[1]:
+                largest = item.record.phase == pair[volumes.index(max(volumes))]
+                item.record = replace(item.record, phase="ED" if largest else "ES")
+
+
+def _cavities(seen: Sequence[Seen]) -> dict[tuple[str, str], float]:
+    """LV volume of each subject and phase, over all of its slices."""
+    cavities: dict[tuple[str, str], float] = defaultdict(float)
+    for item in seen:
+        cavities[item.record.subject, item.record.phase] += item.cavity_ml
+    return cavities
 
 
 def _refuse_untold(seen: Sequence[Seen]) -> None:
@@ -108,9 +133,7 @@ def _compare(seen: list[Seen]) -> None:
     """Warnings that need the other volumes: an RV on another side than in the rest, a heart that fills in systole."""
     sides = [item.side for item in seen if item.side]
     mean = complex(np.mean(sides)) if sides else 0j
-    cavities: dict[tuple[str, str], float] = defaultdict(float)
-    for item in seen:
-        cavities[item.record.subject, item.record.phase] += item.cavity_ml
+    cavities = _cavities(seen)
     for item in seen:
         if item.side and abs(mean) > TURNED and abs(np.angle(item.side / mean)) > AWAY:
             item.warnings.append(

@@ -228,3 +228,26 @@ def test_a_lost_slice_spacing_is_a_warning_and_slices_stay_slices(tmp_path: Path
     assert not faults
     assert seen[0].depth == IMAGE.shape[2]
     assert "is the slice spacing lost?" in seen[0].warnings[0]
+
+
+def test_numbered_frames_are_ed_and_es_by_their_cavity(tmp_path: Path) -> None:
+    from layouts import write_nnunet
+
+    from cmr_bench.data.nnunet import NnUNet
+
+    root, labels = tmp_path / "raw", {"background": 0, "LV": 1}
+    cases = [f"patient{i:03d}_frame{f:02d}" for i in (1, 2) for f in ((1, 12), (4, 11))[i - 1]]
+    write_nnunet(root, [*cases, "patient003_frame01"], labels, {1: 1})
+    for case in ("patient001_frame12", "patient002_frame04"):
+        image, mask = heart(case.split("_")[0], "ES")
+        save(root / f"imagesTr/{case}_0000.nii.gz", image)
+        save(root / f"labelsTr/{case}.nii.gz", mask == 1, kind="uint8")
+    seen, faults = survey(NnUNet(root))
+    assert not faults
+    assert [item.record.name for item in seen] == [
+        "patient001 ED",
+        "patient001 ES",
+        "patient002 ES",
+        "patient002 ED",
+        "patient003 frame01",
+    ]
