@@ -100,10 +100,14 @@ class MnMs(Reader):
         return found
 
 
-def read_table(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """The rows of a CSV as text; ValueError if it lacks one of the columns."""
+def read_table(
+    file: Path, columns: tuple[str, ...], *, lower: bool = False
+) -> list[dict[str, str]]:
+    """The rows of a CSV as text without blanks around it, the columns' names perhaps in lower case; ValueError if it
+    lacks one of the columns."""
     table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    table.columns = [str(column).strip() for column in table.columns]
+    names = [str(column).strip() for column in table.columns]
+    table.columns = [name.lower() for name in names] if lower else names
     if missing := [column for column in columns if column not in table.columns]:
         raise ValueError(
             f"{file}: no column {', '.join(missing)}; it has {', '.join(table.columns)}"

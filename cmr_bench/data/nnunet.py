@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from cmr_bench.data.mnms import read_table
 from cmr_bench.data.records import Reader, Record, folder
 from cmr_bench.types import LABELS
 
@@ -19,6 +18,7 @@ CASE = (
     r"^(?P<subject>.+?)(?:[_-](?:(?P<phase>ED|ES|frame\d+)|(?:slice|z|s(?=\d+$))(?P<slice>\d+)))*$"
 )
 """SUBJECT, SUBJECT_ED, SUBJECT_frame01 (of two frames the larger heart is ED), each also with _slice03, _z03 or _s03 where a file is one slice."""
+PHASES = {"ed": "ED", "diastole": "ED", "es": "ES", "systole": "ES"}
 NAMES = {
     0: {"background", "bg", "bkg", "none", "unlabelled", "unlabeled"},
     1: {
@@ -117,8 +117,10 @@ class NnUNet(Reader):
         names |= {path.name.removesuffix(self.ending) for path in masks.glob(f"*{self.ending}")}
         for name in sorted(names):
             who, row = self._who(name)
+            unlisted = f"has no row in {self.root / 'cases.csv'}; add one"
             yield Record(
                 **who,
+                problem=unlisted if self.table and name not in self.table else "",
                 image=images / f"{name}{channel}",
                 mask=masks / f"{name}{self.ending}",
                 values=self.values,
@@ -138,24 +140,24 @@ class NnUNet(Reader):
         number = row.get("slice") or read.get("slice") or ""
         who = {
             "subject": subject,
-            "phase": phase.upper() if phase.upper() in ("ED", "ES") else phase,
+            "phase": PHASES.get(phase.lower(), phase),
             "slice": int(number) if number.isdigit() else None,
             "told": bool(row) or subject != name,
         }
         return who, row
 
     def _table(self) -> dict[str, dict[str, str]]:
+        """{case: its row}; ValueError where a case has two."""
         file = self.root / "cases.csv"
         if not file.is_file():
             return {}
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
-        table.columns = [str(column).strip().lower() for column in table.columns]
-        if "case" not in table.columns:
-            raise ValueError(f"{file}: no column 'case'; it has {', '.join(table.columns)}")
-        return {
-            str(row["case"]): {str(k): str(v) for k, v in row.items()}
-            for row in table.to_dict("records")
-        }
+        rows: dict[str, dict[str, str]] = {}
+        for row in read_table(file, ("case",), lower=True):
+            name = row["case"].removesuffix(self.ending).removesuffix("_0000")
+            if name in rows:
+                raise ValueError(f"{file}: two rows for case {name}; keep one")
+            rows[name] = row
+        return rows
 
 
 def set_of_first(records: list[Record]) -> list[Record]:

@@ -181,3 +181,25 @@ def test_wrong_root_is_one_line_with_key_and_layout(tmp_path: Path, kind: type[R
             kind(root).records()  # type: ignore[call-arg]
         assert "\n" not in str(caught.value)
         assert str(root) in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", ["", ".nii.gz", "_0000", "_0000.nii.gz"])
+def test_cases_csv_is_read_whatever_blanks_endings_and_words(tmp_path: Path, ending: str) -> None:
+    rows = [f" c{i}{ending}, Anna ,{phase}" for i, phase in enumerate(["Diastole", " systole "])]
+    table = "\n".join(["case,patient,phase", *rows])
+    root = write_nnunet(tmp_path, ["c0", "c1"], {"background": 0, "LV": 1}, {1: 1}, table=table)
+    reader = NnUNet(root)
+    assert [record.name for record in reader.records()] == ["Anna ED", "Anna ES"]
+    assert reader.phases == ("ED", "ES")
+    assert not any(record.problem for record in reader.records())
+
+
+def test_cases_csv_must_name_each_case_once(tmp_path: Path) -> None:
+    table = "case,patient,phase\nc0,Anna,ED\n"
+    root = write_nnunet(tmp_path, ["c0", "c1"], {"background": 0, "LV": 1}, {1: 1}, table=table)
+    fault = inspect(NnUNet(root).records()[1])[0][0]
+    assert "c1_0000.nii.gz: has no row in" in str(fault)
+    assert "cases.csv" in str(fault)
+    (root / "cases.csv").write_text(table + "c0.nii.gz,Berta,ED\n")
+    with pytest.raises(ValueError, match=r"cases\.csv: two rows for case c0"):
+        NnUNet(root)
