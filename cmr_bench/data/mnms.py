@@ -9,6 +9,7 @@ import pandas as pd
 from cmr_bench.data.records import Reader, Record, barred, folder, listed, nifti
 
 CSV = "211230_M&Ms_Dataset_information_diagnosis_opendataset.csv"
+TABLE = "*M&Ms*nformation*.csv"
 LAYOUT = f"{CSV} with Training/Labeled/CODE/CODE_sa.nii.gz and _sa_gt.nii.gz, and the same in Validation and Testing"
 PARTS = {"Training/Labeled": "train", "Validation": "val", "Testing": "test"}
 
@@ -21,9 +22,10 @@ class MnMs(Reader):
 
     def __init__(self, root: str | Path) -> None:
         self.root = folder(root, LAYOUT)
-        files = sorted(self.root.glob("*M&Ms*nformation*.csv")) or sorted(
-            self.root.glob("*/*M&Ms*nformation*.csv")
-        )
+        inside = [path for path in listed(self.root) if path.is_dir() and not barred(path)]
+        files = listed(self.root, TABLE) or [
+            file for path in inside for file in listed(path, TABLE)
+        ]
         if not files:
             raise ValueError(f"data.root={root}: no {CSV}; expected {LAYOUT}")
         self.csv = files[-1]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cmr_bench.data.mnms import read_table
-from cmr_bench.data.records import Reader, Record, folder
+from cmr_bench.data.records import Reader, Record, folder, listed
 from cmr_bench.types import LABELS
 
 LAYOUT = "dataset.json with imagesTr/CASE_0000.nii.gz and labelsTr/CASE.nii.gz (nnU-Net raw)"
@@ -59,7 +59,7 @@ class NnUNet(Reader):
     ) -> None:
         self.root = folder(root, LAYOUT)
         if not (self.root / "dataset.json").is_file():
-            inside = sorted(path.parent for path in self.root.glob("*/dataset.json"))
+            inside = [path for path in listed(self.root) if (path / "dataset.json").is_file()]
             if len(inside) != 1:
                 raise ValueError(
                     f"data.root={root}: {len(inside)} dataset.json below it; expected {LAYOUT}"
@@ -92,7 +92,8 @@ class NnUNet(Reader):
                 f"data.root={self.root}: no case in imagesTr and labelsTr; expected {LAYOUT}"
             )
         there = {case for record in found for case in (record.mask.name, record.image.name)}
-        there |= {path.name for path in (self.root / "imagesTs").glob("*")}
+        if (self.root / "imagesTs").is_dir():
+            there |= {path.name for path in listed(self.root / "imagesTs")}
         absent = [name for name in self.table if not self._files(name) & there]
         return found + [self._absent(name) for name in sorted(absent)]
 
@@ -113,8 +114,9 @@ class NnUNet(Reader):
         if not masks.is_dir():
             return
         channel = self.channel
-        names = {path.name.removesuffix(channel) for path in images.glob(f"*{channel}")}
-        names |= {path.name.removesuffix(self.ending) for path in masks.glob(f"*{self.ending}")}
+        names = {path.name.removesuffix(self.ending) for path in listed(masks, f"*{self.ending}")}
+        if images.is_dir():
+            names |= {path.name.removesuffix(channel) for path in listed(images, f"*{channel}")}
         for name in sorted(names):
             who, row = self._who(name)
             unlisted = f"has no row in {self.root / 'cases.csv'}; add one"

@@ -203,3 +203,19 @@ def test_cases_csv_must_name_each_case_once(tmp_path: Path) -> None:
     (root / "cases.csv").write_text(table + "c0.nii.gz,Berta,ED\n")
     with pytest.raises(ValueError, match=r"cases\.csv: two rows for case c0"):
         NnUNet(root)
+
+
+def test_files_that_a_mac_left_behind_are_no_cases(tmp_path: Path) -> None:
+    acdc = write_acdc(tmp_path / "acdc", ["patient001"])
+    mnms = write_mnms(tmp_path / "mnms", MNMS)
+    mnms2 = write_mnms2(tmp_path / "mnms2", [1])
+    cases = ["a_ED", "a_ES"]
+    raw = write_nnunet(tmp_path / "raw", cases, {"background": 0, "LV": 1}, {1: 1})
+    for path in [path for path in tmp_path.rglob("*") if path not in (acdc, mnms, mnms2, raw)]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    (mnms / "Training/Labeled/.Trash").mkdir()
+    for reader, number in ((ACDC(acdc), 2), (MnMs(mnms), 6), (MnMs2(mnms2), 2), (NnUNet(raw), 2)):
+        records = reader.records()
+        assert len(records) == number
+        assert not [fault for record in records for fault in inspect(record)[0]]
+        assert not [path for path in reader.files() if path.name.startswith(".")]
