@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from cmr_bench.data.records import Reader, Record, barred, folder, listed, nifti
@@ -52,9 +53,12 @@ def _read(patient: Path, split: str) -> Iterator[Record]:
         yield _wrong(patient, wrong)
         return
     info, problem = _info(patient / "Info.cfg")
+    if problem:
+        yield replace(_wrong(patient / "Info.cfg", problem), subject=patient.name)
+        return
     for phase in ACDC.phases:
-        text = info.get(phase, "")
-        wrong = problem or ("" if text.isdigit() else f"gives no frame number for {phase}")
+        text = info.get(phase, "").removesuffix(".0")
+        wrong = "" if text.isdigit() else f"gives no frame number for {phase}"
         stem = f"{patient.name}_frame{int(text):02d}" if not wrong else "Info.cfg"
         yield Record(
             subject=patient.name,
@@ -76,8 +80,11 @@ def _wrong(path: Path, problem: str) -> Record:
 
 
 def _info(path: Path) -> tuple[dict[str, str], str]:
-    if not path.is_file():
+    try:
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    except FileNotFoundError:
         return {}, "is missing"
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        return {}, f"cannot be read ({error.strerror})"
     pairs = (line.split(":", 1) for line in lines if ":" in line)
     return {key.strip(): value.strip() for key, value in pairs}, ""

@@ -84,3 +84,21 @@ def test_nnunet_row_without_files(tmp_path: Path) -> None:
     table = "case,patient,phase\na,A,ED\nb,B,ED\nc,C,ED\n"
     root = write_nnunet(tmp_path / "raw", ["a", "b"], LABELS, {1: 1}, table=table)
     told(survey(NnUNet(root))[1], "cases.csv", "c_0000.nii.gz", "C ED")
+
+
+def test_acdc_info_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    root = write_acdc(tmp_path / "acdc", ["patient001", "patient002"])
+    info = root / "training/patient002/Info.cfg"
+    info.unlink()
+    told(survey(ACDC(root))[1], "patient002/Info.cfg: is missing (patient002)")
+    info.mkdir()
+    told(survey(ACDC(root))[1], "patient002/Info.cfg: cannot be read (Is a directory)")
+
+
+def test_acdc_info_may_have_a_byte_order_mark_and_decimals(tmp_path: Path) -> None:
+    root = write_acdc(tmp_path / "acdc", ["patient001"])
+    info = root / "training/patient001/Info.cfg"
+    info.write_text("\ufeffED: 1.0\nES: 12\nGroup: NOR\n", encoding="utf-8")
+    seen, faults = survey(ACDC(root))
+    assert not faults
+    assert [item.record.name for item in seen] == ["patient001 ED", "patient001 ES"]
