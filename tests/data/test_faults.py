@@ -112,6 +112,20 @@ def cube(path: Path) -> None:
         save(file, np.repeat(data, 7, axis=2), np.diag([2.5, 2.5, 2.5, 1]))
 
 
+def swapped(path: Path) -> None:
+    image, mask = _image(path).read_bytes(), _mask(path).read_bytes()
+    _image(path).write_bytes(mask)
+    _mask(path).write_bytes(image)
+
+
+def mask_twice(path: Path) -> None:
+    _image(path).write_bytes(_mask(path).read_bytes())
+
+
+def one_frame(path: Path) -> None:
+    (path / "Info.cfg").write_text("ED: 12\nES: 12\nGroup: NOR\n")
+
+
 KINDS: dict[Callable[[Path], None], tuple[str, str]] = {
     truncate: ("patient001_frame01.nii.gz", "cannot be read"),
     garbage: ("patient001_frame01_gt.nii.gz", "cannot be read"),
@@ -130,6 +144,9 @@ KINDS: dict[Callable[[Path], None], tuple[str, str]] = {
     no_info: ("Info.cfg", "is missing"),
     no_spacing: ("patient001_frame01.nii.gz", "pixdim is 2.5, 2.5, 0 mm"),
     cube: ("patient001_frame01.nii.gz", "cannot tell the slice axis"),
+    swapped: ("patient001_frame01_gt.nii.gz", " more; this data set has 0, 1, 2, 3"),
+    mask_twice: ("patient001_frame01.nii.gz", "4 distinct values alone: image and mask swapped"),
+    one_frame: ("patient001_frame12.nii.gz", "ED and ES are the same file and frame"),
     film: ("patient001_frame01.nii.gz", "2 frames"),
 }
 
