@@ -26,6 +26,8 @@ from cmr_bench.store.files import atomic, write_json
 from cmr_bench.types import LABELS, LEVELS, Count
 
 log = logging.getLogger(__name__)
+CUT = 0.1
+"""Share of a structure outside the crop above which a volume has a warning."""
 
 
 def prepare(
@@ -98,6 +100,7 @@ def prepare(
             flag.within()
             stack = load(item.record).turned(turns)
             images, masks, lost = window(stack, spacing_mm=spacing_mm, size=size, crop=crop)
+            item.warnings += _cut(lost)
             table = _table(stack, item, sides[item.record.subject], every=slices == "all")
             rows = table.pop("position").to_numpy()
             writer.add(scale(images, **normalise)[rows], masks[rows], table)
@@ -112,6 +115,10 @@ def prepare(
             seed=split["seed"],
         )
         writer.close(spacing_mm=spacing_mm, labels=reader.labels, prints=kept)
+    fresh = [f"{item.record.name}: {text}" for item in kept for text in item.warnings]
+    for text in (text for text in fresh if text not in warnings):
+        warnings.append(text)
+        log.warning("%s: %s", name, text)
     manifest["outside"] = outside(manifest["volumes"])
     write_json(folder / "manifest.json", manifest)
     return folder
@@ -125,6 +132,15 @@ def _sides(
     sides = limited(drawn, records, limit=limit, seed=split["seed"])
     refuse_overlap({name: [s for s, side in sides.items() if side == name] for name in SPLITS})
     return sides
+
+
+def _cut(lost: np.ndarray) -> list[str]:
+    """A warning where the crop loses much of a structure."""
+    shares = {LABELS[k]: cut / whole for k, (cut, whole) in enumerate(lost) if k and whole}
+    much = [f"{100 * share:.0f} % of {name}" for name, share in shares.items() if share > CUT]
+    if not much:
+        return []
+    return [f"the crop loses {', '.join(much)}; enlarge data.size or data.spacing_mm"]
 
 
 def _kept(twin: Twin, sides: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from layouts import SHAPE, heart, save, write_acdc, write_mnms, write_nnunet
@@ -222,3 +223,18 @@ def test_the_key_knows_the_folder_of_a_file_but_not_of_the_data(tmp_path: Path) 
     (root / "testing").mkdir()
     (root / "training/patient002").rename(root / "testing/patient002")
     assert key(root) != first
+
+
+def test_a_crop_that_loses_a_heart_is_a_warning(
+    acdc: Callable[..., Path], settings: dict[str, Any]
+) -> None:
+    root = acdc(4)
+    for file in (root / "training/patient002").glob("*frame01*.nii.gz"):
+        data = np.roll(np.asarray(nib.load(file).dataobj), 20, axis=0)
+        save(file, data, kind=str(data.dtype))
+    folder = prepare(ACDC(root), **settings | {"spacing_mm": 4.0})
+    found = [text for text in read_json(folder / "manifest.json")["warnings"] if "crop" in text]
+    assert len(found) == 1
+    assert found[0].startswith("patient002 ED: the crop loses")
+    assert "% of lv" in found[0]
+    assert "data.size or data.spacing_mm" in found[0]
