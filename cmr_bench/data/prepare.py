@@ -18,7 +18,7 @@ from cmr_bench.data.leakage import Twin, refuse_overlap, twins
 from cmr_bench.data.records import Reader
 from cmr_bench.data.splits import SPLITS, limited, split_subjects
 from cmr_bench.data.stack import Stack, load
-from cmr_bench.data.survey import Seen, quarter_turns, survey
+from cmr_bench.data.survey import Seen, mixed, quarter_turns, survey
 from cmr_bench.data.writer import writing
 from cmr_bench.interruption import flag
 from cmr_bench.progress import each
@@ -77,6 +77,7 @@ def prepare(
     sides = _sides(seen, same, split=split, limit=limit)
     warnings = [str(twin) + _kept(twin, sides) for twin in same]
     warnings += [f"{item.record.name}: {text}" for item in seen for text in item.warnings]
+    warnings += mixed(seen)
     for text in warnings:
         log.warning("%s: %s", name, text)
     turns = quarter_turns(seen)

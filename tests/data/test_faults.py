@@ -15,7 +15,7 @@ from layouts import SPACING, heart, save, write_acdc
 
 from cmr_bench.data.acdc import ACDC
 from cmr_bench.data.prepare import prepare
-from cmr_bench.data.survey import survey
+from cmr_bench.data.survey import mixed, survey
 from cmr_bench.store.files import read_json
 
 AFFINE = np.diag([*SPACING, 1.0])
@@ -268,3 +268,31 @@ def test_numbered_frames_are_ed_and_es_by_their_cavity(tmp_path: Path) -> None:
         "patient002 ED",
         "patient003 frame01",
     ]
+
+
+def turn(patient: Path, quarters: int) -> None:
+    for file in patient.glob("*.nii.gz"):
+        data = np.asarray(nib.load(file).dataobj)
+        save(file, np.rot90(data, quarters), kind=str(data.dtype))
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_one_subject_turned_against_the_rest_is_a_warning(tmp_path: Path, quarters: int) -> None:
+    write_acdc(tmp_path, [f"patient{i:03d}" for i in range(1, 6)])
+    turn(tmp_path / "training/patient002", quarters)
+    seen, _ = survey(ACDC(tmp_path))
+    odd = {item.record.subject for item in seen if "another side" in " ".join(item.warnings)}
+    assert odd == {"patient002"}
+    assert not mixed(seen)
+
+
+def test_a_data_set_turned_by_halves_is_one_warning_with_counts(
+    acdc: Callable[..., Path], settings: dict[str, Any]
+) -> None:
+    root = acdc(4)
+    for subject in ("patient001", "patient003"):
+        turn(root / "training" / subject, 2)
+    folder = prepare(ACDC(root), **settings)
+    warnings = read_json(folder / "manifest.json")["warnings"]
+    assert len(warnings) == 1
+    assert "different sides (subjects: 2 right, 2 left)" in warnings[0]
