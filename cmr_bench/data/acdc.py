@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from cmr_bench.data.records import Reader, Record, barred, folder, listed, nifti
+from cmr_bench.data.records import Reader, Record, barred, below, folder, listed, nifti
 
 LAYOUT = "patientNNN/ with Info.cfg, patientNNN_frameFF.nii.gz and _gt.nii.gz, directly or in training/ and testing/"
 VALUES = {0: 0, 1: 3, 2: 2, 3: 1}
@@ -26,7 +26,8 @@ class ACDC(Reader):
         found = [record for patient, split in self._patients() for record in _read(patient, split)]
         found += [_wrong(part, barred(part)) for part in self._parts() if barred(part)]
         if not found:
-            raise ValueError(f"data.root={self.root}: not an ACDC folder; expected {LAYOUT}")
+            hint = below(self.root, "*/patient*", "*/*/patient*", "*/*/*/patient*")
+            raise ValueError(f"data.root={self.root}: not an ACDC folder{hint}; expected {LAYOUT}")
         return found
 
     def tables(self) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ from cmr_bench.data.records import Reader, Record, barred, folder, listed, nifti
 
 CSV = "211230_M&Ms_Dataset_information_diagnosis_opendataset.csv"
 TABLE = "*M&Ms*nformation*.csv"
+COLUMNS = ("External code", "ED", "ES")
 LAYOUT = f"{CSV} with Training/Labeled/CODE/CODE_sa.nii.gz and _sa_gt.nii.gz, and the same in Validation and Testing"
 PARTS = {"Training/Labeled": "train", "Validation": "val", "Testing": "test"}
 
@@ -28,9 +30,8 @@ class MnMs(Reader):
         ]
         if not files:
             raise ValueError(f"data.root={root}: no {CSV}; expected {LAYOUT}")
-        self.csv = files[-1]
+        self.csv, self.table = self._information(files)
         self.root = self.csv.parent
-        self.table = read_table(self.csv, ("External code", "ED", "ES"))
 
     def records(self) -> list[Record]:
         found: list[Record] = []
@@ -68,6 +69,13 @@ class MnMs(Reader):
             f"{why}, and {len(codes)} subjects of {self.csv.name} have no folder, {codes[0]} first"
         )
         return Record(part.name, "", image=part, mask=part, values={}, problem=problem)
+
+    def _information(self, files: list[Path]) -> tuple[Path, list[dict[str, str]]]:
+        """The last of the files that has the columns, and its rows; the last one's error where none has."""
+        for file in reversed(files):
+            with suppress(ValueError):
+                return file, read_table(file, COLUMNS)
+        return files[-1], read_table(files[-1], COLUMNS)
 
     def tables(self) -> list[Path]:
         return [self.csv]
@@ -107,7 +115,11 @@ def read_table(
 ) -> list[dict[str, str]]:
     """The rows of a CSV as text without blanks around it, the columns' names perhaps in lower case; ValueError if it
     lacks one of the columns."""
-    table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except ValueError as error:  # empty, of another encoding, or of rows of different lengths
+        line = " ".join(str(error).split())
+        raise ValueError(f"{file}: not a CSV file in UTF-8 ({line}); save it as one") from error
     names = [str(column).strip() for column in table.columns]
     table.columns = [name.lower() for name in names] if lower else names
     if missing := [column for column in columns if column not in table.columns]:

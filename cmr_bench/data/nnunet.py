@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cmr_bench.data.mnms import read_table
-from cmr_bench.data.records import Reader, Record, folder, listed
+from cmr_bench.data.records import Reader, Record, below, folder, listed
 from cmr_bench.types import LABELS
 
 LAYOUT = "dataset.json with imagesTr/CASE_0000.nii.gz and labelsTr/CASE.nii.gz (nnU-Net raw)"
@@ -62,7 +62,8 @@ class NnUNet(Reader):
             inside = [path for path in listed(self.root) if (path / "dataset.json").is_file()]
             if len(inside) != 1:
                 raise ValueError(
-                    f"data.root={root}: {len(inside)} dataset.json below it; expected {LAYOUT}"
+                    f"data.root={root}: {len(inside)} dataset.json below it"
+                    f"{below(self.root, '*/*/dataset.json')}; expected {LAYOUT}"
                 )
             self.root = inside[0]
         file = self.root / "dataset.json"
@@ -70,7 +71,13 @@ class NnUNet(Reader):
             description = json.loads(file.read_text(encoding="utf-8"))
             self.ending = str(description.get("file_ending", ".nii.gz"))
             self.values = label_values(description["labels"], names or {}, file)
-        except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+        except (
+            json.JSONDecodeError,
+            UnicodeDecodeError,
+            KeyError,
+            AttributeError,
+            TypeError,
+        ) as error:
             raise ValueError(
                 f"{file}: not a dataset.json of nnU-Net ({type(error).__name__}: {error})"
             ) from error
@@ -89,7 +96,8 @@ class NnUNet(Reader):
         ]
         if not found:
             raise ValueError(
-                f"data.root={self.root}: no case in imagesTr and labelsTr; expected {LAYOUT}"
+                f"data.root={self.root}: no case in imagesTr and labelsTr whose name ends in {self.ending}, "
+                f"the file_ending of dataset.json; expected {LAYOUT}"
             )
         there = {case for record in found for case in (record.mask.name, record.image.name)}
         if (self.root / "imagesTs").is_dir():
@@ -185,6 +193,11 @@ def label_values(
         if target is not None and target not in LABELS:
             raise ValueError(
                 f"data.reader.names: {name} -> {target}; choose one of {', '.join(LABELS)}"
+            )
+        if target is None and plain(name) == "ignore":
+            raise ValueError(
+                f"{file}: label 'ignore' marks pixels that nobody labelled, which cannot be judged; leave such cases "
+                "out, or count them as background with data.reader.names={ignore: background}"
             )
         ours = LABELS.index(target) if target else _known(name)
         if ours is None:

@@ -75,6 +75,13 @@ def folder(root: str | Path, layout: str) -> Path:
     return path
 
 
+def below(root: Path, *patterns: str) -> str:
+    """Names the folder below `root` that holds what was looked for, or nothing."""
+    found = (path.parent for pattern in patterns for path in sorted(root.glob(pattern)))
+    place = next(found, None)
+    return f" but {place} looks like one: give it as data.root" if place else ""
+
+
 def listed(place: Path, pattern: str = "*") -> list[Path]:
     """What a folder holds under a pattern, sorted, without names that start with a dot; OSError if it cannot be read."""
     with os.scandir(place) as entries:

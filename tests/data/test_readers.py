@@ -219,3 +219,49 @@ def test_files_that_a_mac_left_behind_are_no_cases(tmp_path: Path) -> None:
         assert len(records) == number
         assert not [fault for record in records for fault in inspect(record)[0]]
         assert not [path for path in reader.files() if path.name.startswith(".")]
+
+
+def test_a_table_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    mnms = write_mnms(tmp_path / "mnms", MNMS)
+    csv = next(mnms.glob("*.csv"))
+    raw = write_nnunet(tmp_path / "raw", ["a_ED"], {"background": 0, "LV": 1}, {1: 1})
+    for content in (b"", "Patient,\u00d6\n".encode("latin-1")):
+        csv.write_bytes(content)
+        with pytest.raises(ValueError, match=r"opendataset\.csv: not a CSV file in UTF-8"):
+            MnMs(mnms)
+        (raw / "dataset.json").write_bytes(content)
+        with pytest.raises(ValueError, match=r"dataset\.json: not a dataset\.json"):
+            NnUNet(raw)
+
+
+def test_mnms_takes_the_table_that_has_the_columns(tmp_path: Path) -> None:
+    root = write_mnms(tmp_path, MNMS)
+    (root / "~M&Ms_information_notes.csv").write_text("a,b\n1,2\n")
+    assert MnMs(root).csv.name.startswith("211230_")
+
+
+def test_a_root_too_high_names_the_folder_below(tmp_path: Path) -> None:
+    write_acdc(tmp_path / "high/ACDC", ["patient001"])
+    with pytest.raises(ValueError, match=r"high/ACDC/training looks like one: give it as"):
+        ACDC(tmp_path / "high").records()
+    write_mnms2(tmp_path / "two/mnms2", [1])
+    with pytest.raises(ValueError, match=r"two/mnms2 looks like one"):
+        MnMs2(tmp_path / "two")
+    write_nnunet(tmp_path / "deep/raw/set", ["a_ED"], {"background": 0, "LV": 1}, {1: 1})
+    with pytest.raises(ValueError, match=r"deep/raw/set looks like one"):
+        NnUNet(tmp_path / "deep")
+
+
+def test_nnunet_names_the_file_ending_that_finds_no_case(tmp_path: Path) -> None:
+    root = write_nnunet(tmp_path, ["a_ED"], {"background": 0, "LV": 1}, {1: 1})
+    file = root / "dataset.json"
+    file.write_text(file.read_text().replace(".nii.gz", ".nrrd"))
+    with pytest.raises(ValueError, match=r"ends in \.nrrd, the file_ending of dataset\.json"):
+        NnUNet(root)
+
+
+def test_nnunet_label_ignore_is_refused_for_what_it_is(tmp_path: Path) -> None:
+    root = write_nnunet(tmp_path, ["a_ED"], {"background": 0, "LV": 1, "ignore": 2}, {1: 1})
+    with pytest.raises(ValueError, match=r"'ignore' marks pixels that nobody labelled"):
+        NnUNet(root)
+    assert NnUNet(root, names={"ignore": "background"}).labels == (1,)
