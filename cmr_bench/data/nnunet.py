@@ -45,7 +45,7 @@ class NnUNet(Reader):
     Structures come from the label names of dataset.json (`names` overrides them, name -> lv, myo, rv or background);
     those that are not labelled are absent from `labels`. Subject and phase come from `cases.csv` (columns case, patient
     or subject, phase; optional slice, vendor, centre, group or pathology) and otherwise from `case`, a regular expression
-    with the groups subject and, where a name has them, phase and slice.
+    with the groups subject and, where a name has them, phase and slice. Of several channels `channel` is read.
     """
 
     def __init__(
@@ -53,7 +53,8 @@ class NnUNet(Reader):
         root: str | Path,
         *,
         names: Mapping[str, str] | None = None,
-        case: str = CASE,
+        case: str | None = None,
+        channel: int = 0,
         vendor: str = "",
         centre: str = "",
     ) -> None:
@@ -70,6 +71,12 @@ class NnUNet(Reader):
         try:
             description = json.loads(file.read_text(encoding="utf-8"))
             self.ending = str(description.get("file_ending", ".nii.gz"))
+            self.channels = {
+                str(number): str(name)
+                for number, name in (
+                    description.get("channel_names") or description.get("modality") or {"0": ""}
+                ).items()
+            }
             self.values = label_values(description["labels"], names or {}, file)
         except (
             json.JSONDecodeError,
@@ -82,8 +89,11 @@ class NnUNet(Reader):
                 f"{file}: not a dataset.json of nnU-Net ({type(error).__name__}: {error})"
             ) from error
         self.labels = tuple(sorted(set(self.values.values()) - {0}))
-        self.channel = f"_0000{self.ending}"
-        self.case = re.compile(case, re.IGNORECASE)
+        self.taken = str(channel)
+        if self.taken not in self.channels:
+            raise ValueError(f"data.reader.channel={channel}: {file} has {self._channels()}")
+        self.channel = f"_{channel:04d}{self.ending}"
+        self.case = re.compile(case or CASE, re.IGNORECASE)
         self.vendor, self.centre = vendor, centre
         self.table = self._table()
         found = Counter(record.phase for record in set_of_first(self.records()))
@@ -113,6 +123,15 @@ class NnUNet(Reader):
         place = self.root / "imagesTr" / f"{name}{self.channel}"
         problem = f"{self.tables()[1].name} has a row for {name}, but there is no such file"
         return Record(**who, image=place, mask=place, values=self.values, problem=problem)
+
+    def notes(self) -> list[str]:
+        if len(self.channels) == 1:
+            return []
+        taken = f"{self.taken} ({self.channels[self.taken]})"
+        return [f"channel {taken} is taken of {self._channels()}; data.reader.channel chooses"]
+
+    def _channels(self) -> str:
+        return ", ".join(f"{number} ({name})" for number, name in self.channels.items())
 
     def tables(self) -> list[Path]:
         return [self.root / "dataset.json", self.root / "cases.csv"]

@@ -77,7 +77,7 @@ def prepare(
     sides = _sides(seen, same, split=split, limit=limit)
     warnings = [str(twin) + _kept(twin, sides) for twin in same]
     warnings += [f"{item.record.name}: {text}" for item in seen for text in item.warnings]
-    warnings += mixed(seen)
+    warnings += mixed(seen) + reader.notes()
     for text in warnings:
         log.warning("%s: %s", name, text)
     turns = quarter_turns(seen)

@@ -62,6 +62,10 @@ class Reader(Protocol):
         volumes = {path for record in self.records() for path in (record.image, record.mask)}
         return sorted(path for path in volumes | set(self.tables()) if present(path))
 
+    def notes(self) -> list[str]:
+        """What the reader chose and a person should know."""
+        return []
+
     def tables(self) -> list[Path]:
         """Files beside the volumes that say what they are."""
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from cmr_bench.data.faults import inspect
 from cmr_bench.data.mnms import MnMs
 from cmr_bench.data.mnms2 import MnMs2
 from cmr_bench.data.nnunet import NnUNet
+from cmr_bench.data.prepare import prepare
 from cmr_bench.data.records import Reader, Record
 from cmr_bench.data.stack import load
+from cmr_bench.store.files import read_json
 
 MNMS = {
     "A0S9V9": "Training/Labeled",
@@ -265,3 +268,24 @@ def test_nnunet_label_ignore_is_refused_for_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'ignore' marks pixels that nobody labelled"):
         NnUNet(root)
     assert NnUNet(root, names={"ignore": "background"}).labels == (1,)
+
+
+def test_nnunet_says_which_of_several_channels_it_took(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    cases = [f"{name}_{phase}" for name in "abcd" for phase in ("ED", "ES")]
+    root = write_nnunet(tmp_path / "raw", cases, {"background": 0, "LV": 1}, {1: 1})
+    assert not NnUNet(root).notes()
+    file = root / "dataset.json"
+    file.write_text(file.read_text().replace('"0": "cine"', '"0": "T1", "1": "cine"'))
+    for path in [*(root / "imagesTr").iterdir()]:
+        path.rename(path.with_name(path.name.replace("_0000", "_0001")))
+    for name in cases:
+        save(root / f"imagesTr/{name}_0000.nii.gz", np.zeros((4, 4, 4)))
+    reader = NnUNet(root, channel=1)
+    manifest = read_json(prepare(reader, **settings) / "manifest.json")
+    assert manifest["warnings"] == [
+        "channel 1 (cine) is taken of 0 (T1), 1 (cine); data.reader.channel chooses"
+    ]
+    with pytest.raises(ValueError, match=r"data\.reader\.channel=2: .*has 0 \(T1\), 1 \(cine\)"):
+        NnUNet(root, channel=2)
