@@ -26,7 +26,9 @@ class ACDC(Reader):
         found = [record for patient, split in self._patients() for record in _read(patient, split)]
         found += [_wrong(part, barred(part)) for part in self._parts() if barred(part)]
         if not found:
-            hint = below(self.root, "*/patient*", "*/*/patient*", "*/*/*/patient*")
+            hint = below(
+                self.root, "*/training", "*/database", "*/*/training", "*/patient*", "*/*/patient*"
+            )
             raise ValueError(f"data.root={self.root}: not an ACDC folder{hint}; expected {LAYOUT}")
         return found
 
