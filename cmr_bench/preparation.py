@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ def prepared(store: Store, node: DictConfig) -> Path:
 
 
 def data_inputs(node: DictConfig) -> dict[str, Any]:
-    """What determines prepared data: their configuration, and name, size and date of the files."""
+    """What determines prepared data: their configuration, and place below the root, size and date of the files."""
+    root = Path(node.get("root") or node.get("synthetic") or ".").expanduser()
     files = [
-        (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in source_files(node)
+        (os.path.relpath(path, root), path.stat().st_size, path.stat().st_mtime_ns)
+        for path in source_files(node)
     ]
     return {"format": FORMAT, "config": without(plain(node), "root"), "files": files}
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cmr_bench.data.records import Reader, Record
-from cmr_bench.data.stack import read, spacing
+from cmr_bench.data.records import Reader, Record, present
+from cmr_bench.data.stack import read, slice_axis, spacing
 
 SPACING_MM = (0.1, 30.0)
+SHOWN = 5
+SPARSE = 101
 DRIFT = 0.5
 """Image and mask may lie apart by at most this share of the smallest voxel side, in any corner."""
 
@@ -29,17 +31,25 @@ class Fault:
 
 
 def listing(reader: Reader, records: Sequence[Record]) -> list[Fault]:
-    """Faults that show without opening a volume: two cases of one name, a phase that a subject lacks."""
+    """Faults that show without opening a volume: two cases of one name, one file as two phases, a phase that a subject
+    lacks."""
     faults = []
-    first: dict[tuple[str, str], Record] = {}
+    first: dict[tuple[str, str, int | None], Record] = {}
     for record in records:
-        twin = first.setdefault((record.subject, record.phase), record)
+        twin = first.setdefault(record.place, record)
         if twin is not record:
             faults.append(
                 Fault(*_of(record), record.image, f"duplicate subject: already in {twin.image}")
             )
+    source: dict[tuple[Path, int | None], Record] = {}
+    for record in (record for record in records if not record.problem):
+        twin = source.setdefault((record.image, record.frame), record)
+        if twin.phase != record.phase:
+            text = f"{twin.phase} and {record.phase} are the same file and frame; correct one"
+            faults.append(Fault(*_of(record), record.image, text))
     held: dict[str, set[str]] = {}
-    for record in records:
+    unknown = {record.subject for record in records if record.problem and not record.phase}
+    for record in (record for record in records if record.subject not in unknown):
         held.setdefault(record.subject, set()).add(record.phase)
     place = {record.subject: record.image.parent for record in records}
     for subject, phases in held.items():
@@ -49,9 +59,10 @@ def listing(reader: Reader, records: Sequence[Record]) -> list[Fault]:
 
 
 def repeated(records: Sequence[Record]) -> set[int]:
-    """Positions of records whose subject and phase came before."""
-    names = [(record.subject, record.phase) for record in records]
-    return {at for at, name in enumerate(names) if name in names[:at]}
+    """Positions of records whose subject, phase and slice came before."""
+    places = [record.place for record in records]
+    first = {place: at for at, place in reversed(list(enumerate(places)))}
+    return {at for at, place in enumerate(places) if first[place] < at}
 
 
 def inspect(record: Record) -> tuple[list[Fault], tuple[np.ndarray, np.ndarray, np.ndarray] | None]:
@@ -61,14 +72,15 @@ def inspect(record: Record) -> tuple[list[Fault], tuple[np.ndarray, np.ndarray, 
     faults, volumes = [], {}
     for kind, path in (("image", record.image), ("mask", record.mask)):
         try:
-            if not path.is_file():
+            if not present(path):
                 raise ValueError(f"the {kind} is missing")
             volumes[kind] = read(path, record.frame)
         except ValueError as error:
             faults.append(Fault(*_of(record), path, str(error)))
     if "image" in volumes:
         faults += [
-            Fault(*_of(record), record.image, text) for text in _image_faults(*volumes["image"])
+            Fault(*_of(record), record.image, text)
+            for text in _image_faults(*volumes["image"], len(record.values))
         ]
     if "mask" in volumes:
         faults += [
@@ -88,18 +100,31 @@ def _of(record: Record) -> tuple[str, str]:
     return record.subject, record.phase
 
 
-def _image_faults(image: np.ndarray, affine: np.ndarray) -> Iterable[str]:
+def _image_faults(image: np.ndarray, affine: np.ndarray, labels: int) -> Iterable[str]:
     wrong = int((~np.isfinite(image)).sum())
     if wrong:
         yield f"{wrong} voxels are NaN or infinite"
     elif image.size == 0 or np.ptp(image) == 0:
         yield "the image is empty: all voxels are equal"
+    elif (number := _distinct(image, labels)) <= labels:
+        yield f"the image has {number} distinct values alone: image and mask swapped, or the same?"
     sides = spacing(affine)
     if (
         not np.isfinite(affine).all()
         or not ((sides >= SPACING_MM[0]) & (sides <= SPACING_MM[1])).all()
     ):
         yield f"voxel spacing {np.round(sides, 3).tolist()} mm is outside {SPACING_MM[0]} to {SPACING_MM[1]} mm"
+        return
+    try:
+        slice_axis(image.shape, affine)
+    except ValueError as error:
+        yield str(error)
+
+
+def _distinct(image: np.ndarray, enough: int) -> int:
+    """The number of distinct values; where a sparse sample has more than enough of them, that of the sample."""
+    number = len(np.unique(image.ravel()[::SPARSE]))
+    return number if number > enough else len(np.unique(image))
 
 
 def _mask_faults(mask: np.ndarray, record: Record) -> Iterable[str]:
@@ -114,7 +139,8 @@ def _mask_faults(mask: np.ndarray, record: Record) -> Iterable[str]:
     unknown = sorted({round(float(value)) for value in counts} - set(record.values))
     if unknown:
         known = ", ".join(str(value) for value in sorted(record.values))
-        yield f"unknown label {', '.join(map(str, unknown))}; this data set has {known}"
+        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+        yield f"unknown label {', '.join(map(str, unknown[:SHOWN]))}{more}; this data set has {known}"
     elif not any(record.values[round(float(value))] for value in counts):
         yield "the mask is empty: no voxel is labelled"
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
-from cmr_bench.data.records import Reader, Record, folder, nifti
+from cmr_bench.data.records import Reader, Record, barred, folder, listed, nifti
 
 CSV = "211230_M&Ms_Dataset_information_diagnosis_opendataset.csv"
+TABLE = "*M&Ms*nformation*.csv"
+COLUMNS = ("External code", "ED", "ES")
 LAYOUT = f"{CSV} with Training/Labeled/CODE/CODE_sa.nii.gz and _sa_gt.nii.gz, and the same in Validation and Testing"
 PARTS = {"Training/Labeled": "train", "Validation": "val", "Testing": "test"}
 
@@ -21,14 +24,14 @@ class MnMs(Reader):
 
     def __init__(self, root: str | Path) -> None:
         self.root = folder(root, LAYOUT)
-        files = sorted(self.root.glob("*M&Ms*nformation*.csv")) or sorted(
-            self.root.glob("*/*M&Ms*nformation*.csv")
-        )
+        inside = [path for path in listed(self.root) if path.is_dir() and not barred(path)]
+        files = listed(self.root, TABLE) or [
+            file for path in inside for file in listed(path, TABLE)
+        ]
         if not files:
             raise ValueError(f"data.root={root}: no {CSV}; expected {LAYOUT}")
-        self.csv = files[-1]
+        self.csv, self.table = self._information(files)
         self.root = self.csv.parent
-        self.table = read_table(self.csv, ("External code", "ED", "ES"))
 
     def records(self) -> list[Record]:
         found: list[Record] = []
@@ -36,25 +39,51 @@ class MnMs(Reader):
         for row in self.table:
             rows.setdefault(row["External code"], []).append(row)
         for part, split in PARTS.items():
-            for path in sorted(p for p in (self.root / part).glob("*") if p.is_dir()):
-                found += self._subject(path, split, rows.pop(path.name, []))
+            place = self.root / part
+            if place.is_dir() and not barred(place):
+                paths = [p for p in listed(place) if p.is_dir() or p.is_symlink()]
+                for path in paths:
+                    found += self._subject(path, split, rows.pop(path.name, []))
         if not found:
             raise ValueError(
                 f"data.root={self.root}: no case in {', '.join(PARTS)}; expected {LAYOUT}"
             )
-        if all((self.root / part).is_dir() for part in PARTS):
-            unlabelled = self.root / "Training" / "Unlabeled"
-            for code in sorted(code for code in rows if not (unlabelled / code).is_dir()):
+        unlabelled = self.root / "Training" / "Unlabeled"
+        left = sorted(code for code in rows if not (unlabelled / code).is_dir())
+        absent = [
+            part for part in PARTS if not (self.root / part).is_dir() or barred(self.root / part)
+        ]
+        if not absent:
+            for code in left:
                 found += self._subject(
                     self.root / "Training" / "Labeled" / code, "train", rows[code]
                 )
+        elif left:
+            found += [self._absent(self.root / part, left) for part in absent]
         return found
+
+    def _absent(self, part: Path, codes: list[str]) -> Record:
+        """Stands for the subjects of a part of the data set that is not there."""
+        why = barred(part) if part.is_dir() or part.is_symlink() else "is missing"
+        problem = (
+            f"{why}, and {len(codes)} subjects of {self.csv.name} have no folder, {codes[0]} first"
+        )
+        return Record(part.name, "", image=part, mask=part, values={}, problem=problem)
+
+    def _information(self, files: list[Path]) -> tuple[Path, list[dict[str, str]]]:
+        """The last of the files that has the columns, and its rows; the last one's error where none has."""
+        for file in reversed(files):
+            with suppress(ValueError):
+                return file, read_table(file, COLUMNS)
+        return files[-1], read_table(files[-1], COLUMNS)
 
     def tables(self) -> list[Path]:
         return [self.csv]
 
     def _subject(self, path: Path, split: str, rows: list[dict[str, str]]) -> list[Record]:
         row = rows[0] if rows else {}
+        if (path.is_dir() or path.is_symlink()) and (wrong := barred(path)):
+            return [Record(path.name, "", image=path, mask=path, values={}, problem=wrong)]
         found = []
         for phase in self.phases:
             frame = row.get(phase, "").removesuffix(".0")
@@ -81,10 +110,18 @@ class MnMs(Reader):
         return found
 
 
-def read_table(file: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """The rows of a CSV as text; ValueError if it lacks one of the columns."""
-    table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    table.columns = [str(column).strip() for column in table.columns]
+def read_table(
+    file: Path, columns: tuple[str, ...], *, lower: bool = False
+) -> list[dict[str, str]]:
+    """The rows of a CSV as text without blanks around it, the columns' names perhaps in lower case; ValueError if it
+    lacks one of the columns."""
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except ValueError as error:  # empty, of another encoding, or of rows of different lengths
+        line = " ".join(str(error).split())
+        raise ValueError(f"{file}: not a CSV file in UTF-8 ({line}); save it as one") from error
+    names = [str(column).strip() for column in table.columns]
+    table.columns = [name.lower() for name in names] if lower else names
     if missing := [column for column in columns if column not in table.columns]:
         raise ValueError(
             f"{file}: no column {', '.join(missing)}; it has {', '.join(table.columns)}"

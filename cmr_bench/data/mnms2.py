@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cmr_bench.data.mnms import read_table
-from cmr_bench.data.records import Reader, Record, folder, nifti
+from cmr_bench.data.records import Reader, Record, below, folder, listed, nifti
 
 LAYOUT = "dataset_information.csv with dataset/001/001_SA_ED.nii.gz, 001_SA_ED_gt.nii.gz, 001_SA_ES..., 002/..."
 FIRST = {"train": 1, "val": 161, "test": 201}
@@ -26,14 +26,18 @@ class MnMs2(Reader):
         ]
         self.csv = next((file for file in files if file.is_file()), files[0])
         if not self.csv.is_file():
-            raise ValueError(f"data.root={root}: no dataset_information.csv; expected {LAYOUT}")
+            hint = below(self.root, "*/dataset_information.csv", "*/*/dataset_information.csv")
+            raise ValueError(
+                f"data.root={root}: no dataset_information.csv{hint}; expected {LAYOUT}"
+            )
         self.table = read_table(self.csv, ("SUBJECT_CODE", "DISEASE", "VENDOR"))
 
     def records(self) -> list[Record]:
         base = self.csv.parent / "dataset"
         base = base if base.is_dir() else self.csv.parent
         codes = [row["SUBJECT_CODE"].zfill(3) for row in self.table]
-        extra = {path.name for path in base.glob("[0-9][0-9][0-9]") if path.is_dir()} - set(codes)
+        places = listed(base, "[0-9][0-9][0-9]")
+        extra = {path.name for path in places if path.is_dir() or path.is_symlink()} - set(codes)
         rows = list(zip(codes, self.table, strict=True)) + [(code, {}) for code in sorted(extra)]
         if not any((base / code).is_dir() for code in codes):
             raise ValueError(f"data.root={self.root}: no folder of a subject; expected {LAYOUT}")

@@ -21,11 +21,17 @@ CONTRAST = 0.65
 LOST = 0.75
 """The same for a single slice whose cavity also lies more than its own radius off the line through its neighbours."""
 CLOSED = 0.5
+CLOSE = 0.99
 
 
 def oddities(stack: Stack) -> list[str]:
     """One line for each sign that the labels of this volume lie on the wrong place."""
     found = []
+    if stack.thickness_mm < CLOSE * min(stack.spacing_mm):
+        found.append(
+            f"slices lie {stack.thickness_mm:.3g} mm apart, closer than the pixels of {min(stack.spacing_mm):.3g} mm: "
+            "is the slice spacing lost? distances and volumes in mm need it"
+        )
     depth = stack.mask.shape[2]
     slices: list[int] = np.flatnonzero((stack.mask > 0).any(axis=(0, 1))).tolist()
     gaps = sorted(set(range(slices[0], slices[-1] + 1)) - set(slices))

@@ -18,7 +18,7 @@ from cmr_bench.data.leakage import Twin, refuse_overlap, twins
 from cmr_bench.data.records import Reader
 from cmr_bench.data.splits import SPLITS, limited, split_subjects
 from cmr_bench.data.stack import Stack, load
-from cmr_bench.data.survey import Seen, quarter_turns, survey
+from cmr_bench.data.survey import Seen, mixed, quarter_turns, survey
 from cmr_bench.data.writer import writing
 from cmr_bench.interruption import flag
 from cmr_bench.progress import each
@@ -26,6 +26,8 @@ from cmr_bench.store.files import atomic, write_json
 from cmr_bench.types import LABELS, LEVELS, Count
 
 log = logging.getLogger(__name__)
+CUT = 0.1
+"""Share of a structure outside the crop above which a volume has a warning."""
 
 
 def prepare(
@@ -75,6 +77,7 @@ def prepare(
     sides = _sides(seen, same, split=split, limit=limit)
     warnings = [str(twin) + _kept(twin, sides) for twin in same]
     warnings += [f"{item.record.name}: {text}" for item in seen for text in item.warnings]
+    warnings += mixed(seen) + reader.notes()
     for text in warnings:
         log.warning("%s: %s", name, text)
     turns = quarter_turns(seen)
@@ -98,6 +101,7 @@ def prepare(
             flag.within()
             stack = load(item.record).turned(turns)
             images, masks, lost = window(stack, spacing_mm=spacing_mm, size=size, crop=crop)
+            item.warnings += _cut(lost)
             table = _table(stack, item, sides[item.record.subject], every=slices == "all")
             rows = table.pop("position").to_numpy()
             writer.add(scale(images, **normalise)[rows], masks[rows], table)
@@ -112,6 +116,10 @@ def prepare(
             seed=split["seed"],
         )
         writer.close(spacing_mm=spacing_mm, labels=reader.labels, prints=kept)
+    fresh = [f"{item.record.name}: {text}" for item in kept for text in item.warnings]
+    for text in (text for text in fresh if text not in warnings):
+        warnings.append(text)
+        log.warning("%s: %s", name, text)
     manifest["outside"] = outside(manifest["volumes"])
     write_json(folder / "manifest.json", manifest)
     return folder
@@ -127,13 +135,22 @@ def _sides(
     return sides
 
 
+def _cut(lost: np.ndarray) -> list[str]:
+    """A warning where the crop loses much of a structure."""
+    shares = {LABELS[k]: cut / whole for k, (cut, whole) in enumerate(lost) if k and whole}
+    much = [f"{100 * share:.0f} % of {name}" for name, share in shares.items() if share > CUT]
+    if not much:
+        return []
+    return [f"the crop loses {', '.join(much)}; enlarge data.size or data.spacing_mm"]
+
+
 def _kept(twin: Twin, sides: Mapping[str, str]) -> str:
     where = sides.get(twin.first) or sides.get(twin.second)
     return f"; both are kept in {where}" if where else "; both are left out"
 
 
 def _table(stack: Stack, item: Seen, side: str, *, every: bool) -> pd.DataFrame:
-    """One row a slice that is kept; `slice` counts from the most basal labelled one."""
+    """One row a slice that is kept; `slice` counts from the most basal labelled one, or is the file's own."""
     labelled = np.flatnonzero((stack.mask > 0).any(axis=(0, 1)))
     first, number = labelled[0], labelled[-1] - labelled[0] + 1
     rows = np.arange(stack.mask.shape[2]) if every else labelled
@@ -144,7 +161,7 @@ def _table(stack: Stack, item: Seen, side: str, *, every: bool) -> pd.DataFrame:
             "position": rows,
             "subject": record.subject,
             "phase": record.phase,
-            "slice": rows - first,
+            "slice": rows - first + (record.slice or 0),
             "level": [LEVELS[third] for third in thirds],
             "vendor": record.vendor,
             "centre": record.centre,

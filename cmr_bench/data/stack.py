@@ -21,6 +21,8 @@ LATERAL = np.array([-0.70, -0.70, 0.10])
 INFERIOR = np.array([0.30, -0.40, -0.84])
 APICAL = np.array([-0.65, 0.55, -0.50])
 """Mean directions of a heart in RAS millimetres: septum to lateral wall, anterior to inferior wall, base to apex."""
+CLEARLY = 1.5
+"""Slices lie this many times further apart, or are this many times fewer, than rows and columns."""
 OBLIQUE = 0.05
 """Direction cosines below this (3 degrees) off the axes: the header was never a scanner's, it tells axis order alone."""
 
@@ -71,6 +73,8 @@ def _nibabel(path: str | Path) -> tuple[torch.Tensor, np.ndarray]:
     image = nib.load(path)
     if not isinstance(image, nib.spatialimages.SpatialImage):
         raise ValueError("not an image")
+    if isinstance(image, nib.Nifti1Pair) and not image.header["sform_code"]:
+        _refuse_no_spacing(Path(path))
     data = np.asarray(image.dataobj)
     data = data if data.dtype.kind == "f" else data.astype(np.float32)
     if data.ndim not in (3, 4):
@@ -79,8 +83,31 @@ def _nibabel(path: str | Path) -> tuple[torch.Tensor, np.ndarray]:
     return torch.from_numpy(np.ascontiguousarray(data, dtype=np.float32)), image.affine
 
 
+def _refuse_no_spacing(path: Path) -> None:
+    """ValueError for a voxel side of 0 in the file, which nibabel would turn into 1 mm."""
+    with nib.openers.ImageOpener(str(path)) as stream:
+        header = nib.Nifti1Header.from_fileobj(stream, check=False)
+    if not header["pixdim"][1:4].all():
+        sides = ", ".join(f"{side:g}" for side in header["pixdim"][1:4])
+        raise ValueError(f"the header's pixdim is {sides} mm; give the spacing of the slices")
+
+
 def spacing(affine: np.ndarray) -> np.ndarray:
     return np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+
+
+def slice_axis(shape: tuple[int, ...], affine: np.ndarray) -> int:
+    """The axis with spacing clearly above both others', otherwise the one with clearly fewest voxels; ValueError
+    where neither tells it."""
+    for sizes in (spacing(affine), 1 / np.array(shape)):
+        order = np.argsort(sizes)
+        if sizes[order[2]] >= CLEARLY * sizes[order[1]]:
+            return int(order[2])
+    sides = " x ".join(f"{side:.3g}" for side in spacing(affine))
+    raise ValueError(
+        f"cannot tell the slice axis of {' x '.join(map(str, shape))} voxels of {sides} mm; "
+        "correct the spacing in the header"
+    )
 
 
 def display_axes(
@@ -88,13 +115,12 @@ def display_axes(
 ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Array axes that become (rows, columns, slices) and the sign of each.
 
-    The slice axis is the one of largest spacing (ties: fewest voxels, then the last). A scanner's header tells the
-    patient's directions; an axis-aligned one does not, and then columns and rows follow the first and second axis of
-    the header's space, as ACDC and Sunnybrook are handed out.
+    A scanner's header tells the patient's directions; an axis-aligned one does not, and then columns and rows follow
+    the first and second axis of the header's space, as ACDC and Sunnybrook are handed out.
     """
     size = spacing(affine)
     directions = affine[:3, :3] / size
-    through = max(range(3), key=lambda axis: (round(float(size[axis]), 2), -shape[axis], axis))
+    through = slice_axis(shape, affine)
     planar = [axis for axis in range(3) if axis != through]
     oblique = np.sort(np.abs(directions), axis=0)[1].max() > OBLIQUE
     if oblique:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from layouts import SPACING, heart, save, write_acdc
 
 from cmr_bench.data.acdc import ACDC
 from cmr_bench.data.prepare import prepare
-from cmr_bench.data.survey import survey
+from cmr_bench.data.survey import mixed, survey
 from cmr_bench.store.files import read_json
 
 AFFINE = np.diag([*SPACING, 1.0])
@@ -98,6 +99,33 @@ def film(path: Path) -> None:
     save(_image(path), np.stack([IMAGE, IMAGE], axis=-1))
 
 
+def no_spacing(path: Path) -> None:
+    volume = nib.load(_image(path))
+    volume.header["sform_code"] = volume.header["qform_code"] = 0
+    data = bytearray(volume.header.binaryblock + bytes(4) + IMAGE.astype("int16").tobytes("F"))
+    data[76 + 12 : 76 + 16] = bytes(4)
+    _image(path).write_bytes(gzip.compress(bytes(data)))
+
+
+def cube(path: Path) -> None:
+    for file, data in ((_image(path), IMAGE), (_mask(path), ACDC_MASK)):
+        save(file, np.repeat(data, 7, axis=2), np.diag([2.5, 2.5, 2.5, 1]))
+
+
+def swapped(path: Path) -> None:
+    image, mask = _image(path).read_bytes(), _mask(path).read_bytes()
+    _image(path).write_bytes(mask)
+    _mask(path).write_bytes(image)
+
+
+def mask_twice(path: Path) -> None:
+    _image(path).write_bytes(_mask(path).read_bytes())
+
+
+def one_frame(path: Path) -> None:
+    (path / "Info.cfg").write_text("ED: 12\nES: 12\nGroup: NOR\n")
+
+
 KINDS: dict[Callable[[Path], None], tuple[str, str]] = {
     truncate: ("patient001_frame01.nii.gz", "cannot be read"),
     garbage: ("patient001_frame01_gt.nii.gz", "cannot be read"),
@@ -114,6 +142,11 @@ KINDS: dict[Callable[[Path], None], tuple[str, str]] = {
     thin: ("patient001_frame01.nii.gz", "spacing"),
     no_phase: ("Info.cfg", "no frame number for ED"),
     no_info: ("Info.cfg", "is missing"),
+    no_spacing: ("patient001_frame01.nii.gz", "pixdim is 2.5, 2.5, 0 mm"),
+    cube: ("patient001_frame01.nii.gz", "cannot tell the slice axis"),
+    swapped: ("patient001_frame01_gt.nii.gz", " more; this data set has 0, 1, 2, 3"),
+    mask_twice: ("patient001_frame01.nii.gz", "4 distinct values alone: image and mask swapped"),
+    one_frame: ("patient001_frame12.nii.gz", "ED and ES are the same file and frame"),
     film: ("patient001_frame01.nii.gz", "2 frames"),
 }
 
@@ -201,3 +234,65 @@ def test_scaled_integers_are_read_with_their_scale(tmp_path: Path) -> None:
     volume.header.set_slope_inter(0.5, 3)
     nib.save(volume, _image(tmp_path / "training/patient001"))
     assert not survey(ACDC(tmp_path))[1]
+
+
+def test_a_lost_slice_spacing_is_a_warning_and_slices_stay_slices(tmp_path: Path) -> None:
+    write_acdc(tmp_path, ["patient001"])
+    patient = tmp_path / "training/patient001"
+    for file, data in ((_image(patient), IMAGE), (_mask(patient), ACDC_MASK)):
+        save(file, data, np.diag([2.5, 2.5, 1.0, 1.0]))
+    seen, faults = survey(ACDC(tmp_path))
+    assert not faults
+    assert seen[0].depth == IMAGE.shape[2]
+    assert "is the slice spacing lost?" in seen[0].warnings[0]
+
+
+def test_numbered_frames_are_ed_and_es_by_their_cavity(tmp_path: Path) -> None:
+    from layouts import write_nnunet
+
+    from cmr_bench.data.nnunet import NnUNet
+
+    root, labels = tmp_path / "raw", {"background": 0, "LV": 1}
+    cases = [f"patient{i:03d}_frame{f:02d}" for i in (1, 2) for f in ((1, 12), (4, 11))[i - 1]]
+    write_nnunet(root, [*cases, "patient003_frame01"], labels, {1: 1})
+    for case in ("patient001_frame12", "patient002_frame04"):
+        image, mask = heart(case.split("_")[0], "ES")
+        save(root / f"imagesTr/{case}_0000.nii.gz", image)
+        save(root / f"labelsTr/{case}.nii.gz", mask == 1, kind="uint8")
+    seen, faults = survey(NnUNet(root))
+    assert not faults
+    assert [item.record.name for item in seen] == [
+        "patient001 ED",
+        "patient001 ES",
+        "patient002 ES",
+        "patient002 ED",
+        "patient003 frame01",
+    ]
+
+
+def turn(patient: Path, quarters: int) -> None:
+    for file in patient.glob("*.nii.gz"):
+        data = np.asarray(nib.load(file).dataobj)
+        save(file, np.rot90(data, quarters), kind=str(data.dtype))
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_one_subject_turned_against_the_rest_is_a_warning(tmp_path: Path, quarters: int) -> None:
+    write_acdc(tmp_path, [f"patient{i:03d}" for i in range(1, 6)])
+    turn(tmp_path / "training/patient002", quarters)
+    seen, _ = survey(ACDC(tmp_path))
+    odd = {item.record.subject for item in seen if "another side" in " ".join(item.warnings)}
+    assert odd == {"patient002"}
+    assert not mixed(seen)
+
+
+def test_a_data_set_turned_by_halves_is_one_warning_with_counts(
+    acdc: Callable[..., Path], settings: dict[str, Any]
+) -> None:
+    root = acdc(4)
+    for subject in ("patient001", "patient003"):
+        turn(root / "training" / subject, 2)
+    folder = prepare(ACDC(root), **settings)
+    warnings = read_json(folder / "manifest.json")["warnings"]
+    assert len(warnings) == 1
+    assert "different sides (subjects: 2 right, 2 left)" in warnings[0]

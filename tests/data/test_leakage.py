@@ -138,7 +138,9 @@ def test_between_data_sets(tmp_path: Path, settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="patient003"):
         shared(main, external("same name", "x_ED", "patient003_ED"))
     root = write_nnunet(tmp_path / "renamed", ["patient003_ED", "x_ED", "y_ED"], labels, {1: 1})
-    (root / "cases.csv").write_text("case,subject,phase\npatient003_ED,Q7,ED\n")
+    (root / "cases.csv").write_text(
+        "case,subject,phase\npatient003_ED,Q7,ED\nx_ED,x,ED\ny_ED,y,ED\n"
+    )
     other = prepare(NnUNet(root), **settings | {"folder": tmp_path / "out renamed"})
     found = shared(main, other)
     assert [(twin.first, twin.second) for twin in found] == [("patient003", "Q7")]

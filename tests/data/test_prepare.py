@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
-from layouts import SHAPE, heart, save, write_mnms, write_nnunet
+from layouts import SHAPE, heart, save, write_acdc, write_mnms, write_nnunet
+from omegaconf import OmegaConf
 
 from cmr_bench.data.acdc import ACDC
 from cmr_bench.data.mnms import MnMs
@@ -21,6 +23,7 @@ from cmr_bench.data.pools import content_hash, load_pool, load_table
 from cmr_bench.data.prepare import prepare
 from cmr_bench.data.summary import summary
 from cmr_bench.data.survey import checksum
+from cmr_bench.preparation import data_inputs
 from cmr_bench.store.files import read_json
 
 
@@ -203,3 +206,35 @@ def test_summary_names_what_matters(acdc: Callable[..., Path], settings: dict[st
         "patient002_frame12_gt.nii.gz",
     ):
         assert part in text
+
+
+def test_the_key_knows_the_folder_of_a_file_but_not_of_the_data(tmp_path: Path) -> None:
+    """A patient moved from training/ to testing/ is another data set where data.split.own=true."""
+    reader = {"_target_": "cmr_bench.data.acdc.ACDC", "root": "${..root}"}
+    write_acdc(tmp_path / "first", ["patient001", "patient002"])
+
+    def key(root: Path) -> dict[str, Any]:
+        return data_inputs(OmegaConf.create({"root": str(root), "reader": reader}))
+
+    first = key(tmp_path / "first")
+    (tmp_path / "first").rename(tmp_path / "second")
+    root = tmp_path / "second"
+    assert key(root) == first
+    (root / "testing").mkdir()
+    (root / "training/patient002").rename(root / "testing/patient002")
+    assert key(root) != first
+
+
+def test_a_crop_that_loses_a_heart_is_a_warning(
+    acdc: Callable[..., Path], settings: dict[str, Any]
+) -> None:
+    root = acdc(4)
+    for file in (root / "training/patient002").glob("*frame01*.nii.gz"):
+        data = np.roll(np.asarray(nib.load(file).dataobj), 20, axis=0)
+        save(file, data, kind=str(data.dtype))
+    folder = prepare(ACDC(root), **settings | {"spacing_mm": 4.0})
+    found = [text for text in read_json(folder / "manifest.json")["warnings"] if "crop" in text]
+    assert len(found) == 1
+    assert found[0].startswith("patient002 ED: the crop loses")
+    assert "% of lv" in found[0]
+    assert "data.size or data.spacing_mm" in found[0]

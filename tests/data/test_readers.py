@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from cmr_bench.data.faults import inspect
 from cmr_bench.data.mnms import MnMs
 from cmr_bench.data.mnms2 import MnMs2
 from cmr_bench.data.nnunet import NnUNet
+from cmr_bench.data.prepare import prepare
 from cmr_bench.data.records import Reader, Record
 from cmr_bench.data.stack import load
+from cmr_bench.store.files import read_json
 
 MNMS = {
     "A0S9V9": "Training/Labeled",
@@ -181,3 +184,108 @@ def test_wrong_root_is_one_line_with_key_and_layout(tmp_path: Path, kind: type[R
             kind(root).records()  # type: ignore[call-arg]
         assert "\n" not in str(caught.value)
         assert str(root) in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", ["", ".nii.gz", "_0000", "_0000.nii.gz"])
+def test_cases_csv_is_read_whatever_blanks_endings_and_words(tmp_path: Path, ending: str) -> None:
+    rows = [f" c{i}{ending}, Anna ,{phase}" for i, phase in enumerate(["Diastole", " systole "])]
+    table = "\n".join(["case,patient,phase", *rows])
+    root = write_nnunet(tmp_path, ["c0", "c1"], {"background": 0, "LV": 1}, {1: 1}, table=table)
+    reader = NnUNet(root)
+    assert [record.name for record in reader.records()] == ["Anna ED", "Anna ES"]
+    assert reader.phases == ("ED", "ES")
+    assert not any(record.problem for record in reader.records())
+
+
+def test_cases_csv_must_name_each_case_once(tmp_path: Path) -> None:
+    table = "case,patient,phase\nc0,Anna,ED\n"
+    root = write_nnunet(tmp_path, ["c0", "c1"], {"background": 0, "LV": 1}, {1: 1}, table=table)
+    fault = inspect(NnUNet(root).records()[1])[0][0]
+    assert "c1_0000.nii.gz: has no row in" in str(fault)
+    assert "cases.csv" in str(fault)
+    (root / "cases.csv").write_text(table + "c0.nii.gz,Berta,ED\n")
+    with pytest.raises(ValueError, match=r"cases\.csv: two rows for case c0"):
+        NnUNet(root)
+
+
+def test_files_that_a_mac_left_behind_are_no_cases(tmp_path: Path) -> None:
+    acdc = write_acdc(tmp_path / "acdc", ["patient001"])
+    mnms = write_mnms(tmp_path / "mnms", MNMS)
+    mnms2 = write_mnms2(tmp_path / "mnms2", [1])
+    cases = ["a_ED", "a_ES"]
+    raw = write_nnunet(tmp_path / "raw", cases, {"background": 0, "LV": 1}, {1: 1})
+    for path in [path for path in tmp_path.rglob("*") if path not in (acdc, mnms, mnms2, raw)]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    (mnms / "Training/Labeled/.Trash").mkdir()
+    for reader, number in ((ACDC(acdc), 2), (MnMs(mnms), 6), (MnMs2(mnms2), 2), (NnUNet(raw), 2)):
+        records = reader.records()
+        assert len(records) == number
+        assert not [fault for record in records for fault in inspect(record)[0]]
+        assert not [path for path in reader.files() if path.name.startswith(".")]
+
+
+def test_a_table_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    mnms = write_mnms(tmp_path / "mnms", MNMS)
+    csv = next(mnms.glob("*.csv"))
+    raw = write_nnunet(tmp_path / "raw", ["a_ED"], {"background": 0, "LV": 1}, {1: 1})
+    for content in (b"", "Patient,\u00d6\n".encode("latin-1")):
+        csv.write_bytes(content)
+        with pytest.raises(ValueError, match=r"opendataset\.csv: not a CSV file in UTF-8"):
+            MnMs(mnms)
+        (raw / "dataset.json").write_bytes(content)
+        with pytest.raises(ValueError, match=r"dataset\.json: not a dataset\.json"):
+            NnUNet(raw)
+
+
+def test_mnms_takes_the_table_that_has_the_columns(tmp_path: Path) -> None:
+    root = write_mnms(tmp_path, MNMS)
+    (root / "~M&Ms_information_notes.csv").write_text("a,b\n1,2\n")
+    assert MnMs(root).csv.name.startswith("211230_")
+
+
+def test_a_root_too_high_names_the_folder_below(tmp_path: Path) -> None:
+    write_acdc(tmp_path / "high/ACDC", ["patient001"])
+    with pytest.raises(ValueError, match=r"high/ACDC looks like one: give it as"):
+        ACDC(tmp_path / "high").records()
+    write_mnms2(tmp_path / "two/mnms2", [1])
+    with pytest.raises(ValueError, match=r"two/mnms2 looks like one"):
+        MnMs2(tmp_path / "two")
+    write_nnunet(tmp_path / "deep/raw/set", ["a_ED"], {"background": 0, "LV": 1}, {1: 1})
+    with pytest.raises(ValueError, match=r"deep/raw/set looks like one"):
+        NnUNet(tmp_path / "deep")
+
+
+def test_nnunet_names_the_file_ending_that_finds_no_case(tmp_path: Path) -> None:
+    root = write_nnunet(tmp_path, ["a_ED"], {"background": 0, "LV": 1}, {1: 1})
+    file = root / "dataset.json"
+    file.write_text(file.read_text().replace(".nii.gz", ".nrrd"))
+    with pytest.raises(ValueError, match=r"ends in \.nrrd, the file_ending of dataset\.json"):
+        NnUNet(root)
+
+
+def test_nnunet_label_ignore_is_refused_for_what_it_is(tmp_path: Path) -> None:
+    root = write_nnunet(tmp_path, ["a_ED"], {"background": 0, "LV": 1, "ignore": 2}, {1: 1})
+    with pytest.raises(ValueError, match=r"'ignore' marks pixels that nobody labelled"):
+        NnUNet(root)
+    assert NnUNet(root, names={"ignore": "background"}).labels == (1,)
+
+
+def test_nnunet_says_which_of_several_channels_it_took(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    cases = [f"{name}_{phase}" for name in "abcd" for phase in ("ED", "ES")]
+    root = write_nnunet(tmp_path / "raw", cases, {"background": 0, "LV": 1}, {1: 1})
+    assert not NnUNet(root).notes()
+    file = root / "dataset.json"
+    file.write_text(file.read_text().replace('"0": "cine"', '"0": "T1", "1": "cine"'))
+    for path in [*(root / "imagesTr").iterdir()]:
+        path.rename(path.with_name(path.name.replace("_0000", "_0001")))
+    for name in cases:
+        save(root / f"imagesTr/{name}_0000.nii.gz", np.zeros((4, 4, 4)))
+    reader = NnUNet(root, channel=1)
+    manifest = read_json(prepare(reader, **settings) / "manifest.json")
+    assert manifest["warnings"] == [
+        "channel 1 (cine) is taken of 0 (T1), 1 (cine); data.reader.channel chooses"
+    ]
+    with pytest.raises(ValueError, match=r"data\.reader\.channel=2: .*has 0 \(T1\), 1 \(cine\)"):
+        NnUNet(root, channel=2)

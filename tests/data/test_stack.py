@@ -17,6 +17,7 @@ from cmr_bench.data.stack import (
     apex_first,
     arrange,
     right_ventricle_side,
+    slice_axis,
 )
 from cmr_bench.data.survey import Seen, quarter_turns
 
@@ -86,3 +87,27 @@ def test_a_data_set_that_lies_on_its_side_is_turned_back(quarters: int) -> None:
 def test_data_without_right_ventricles_are_not_turned() -> None:
     seen = [Seen(None, None, 0j, 0.0, {})] * 3  # type: ignore[arg-type]
     assert quarter_turns(seen) == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "sides"),
+    [
+        ((48, 40, 6), (2.5, 2.5, 1.0)),
+        ((200, 180, 90), (1.25, 1.25, 1.25)),
+        ((12, 10, 40), (1.0, 1.0, 8.0)),
+        ((48, 40, 1), (1.0, 1.0, 1.0)),
+        ((64, 64, 30), (1.3, 1.3, 1.9)),
+    ],
+    ids=["spacing lost", "isotropic", "more slices than pixels", "one slice", "thin slices"],
+)
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_slice_axis(
+    shape: tuple[int, ...], sides: tuple[float, ...], order: tuple[int, ...]
+) -> None:
+    affine = np.diag([*(sides[axis] for axis in order), 1.0])
+    assert order[slice_axis(tuple(shape[axis] for axis in order), affine)] == 2
+
+
+def test_a_cube_has_no_slice_axis() -> None:
+    with pytest.raises(ValueError, match="cannot tell the slice axis of 40 x 40 x 40 voxels"):
+        slice_axis((40, 40, 40), np.eye(4))
