@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from cmr_bench.data.faults import _pair_faults
+from cmr_bench.data.faults import pair_faults
 from cmr_bench.data.stack import Stack, arrange, read, spacing
 
 WHOLE = 1e-3
@@ -55,7 +55,7 @@ def plane(path: Path, *, palette: bool = True) -> np.ndarray:
 def in_nifti(path: Path, mask: Path | None, values: Mapping[int, int]) -> Item:
     image, affine = volume(path)
     drawn, theirs = volume(mask) if mask else (np.zeros(image.shape), affine)
-    for text in _pair_faults(image, affine, drawn, theirs):
+    for text in pair_faults(image, affine, drawn, theirs):
         raise ValueError(f"{mask}: {text}; save the mask on the grid of its image")
     ours = relabelled(drawn, values, mask or path)
     return Item(path.name, stacked(image, ours, affine), mask is not None)

@@ -88,7 +88,7 @@ def inspect(record: Record) -> tuple[list[Fault], tuple[np.ndarray, np.ndarray, 
             for text in _mask_faults(volumes["mask"][0], record)
         ]
     if len(volumes) == 2:
-        texts = _pair_faults(*volumes["image"], *volumes["mask"])
+        texts = pair_faults(*volumes["image"], *volumes["mask"])
         faults += [Fault(*_of(record), record.mask, text) for text in texts]
     if faults:
         return faults, None
@@ -109,9 +109,12 @@ def _image_faults(image: np.ndarray, affine: np.ndarray, labels: int) -> Iterabl
     elif (number := _distinct(image, labels)) <= labels:
         yield f"the image has {number} distinct values alone: image and mask swapped, or the same?"
     sides = spacing(affine)
+    known = sides[
+        np.array(image.shape) > 1
+    ]  # nothing lies across a single slice: 999 mm in nnU-Net's
     if (
         not np.isfinite(affine).all()
-        or not ((sides >= SPACING_MM[0]) & (sides <= SPACING_MM[1])).all()
+        or not ((known >= SPACING_MM[0]) & (known <= SPACING_MM[1])).all()
     ):
         yield f"voxel spacing {np.round(sides, 3).tolist()} mm is outside {SPACING_MM[0]} to {SPACING_MM[1]} mm"
         return
@@ -145,7 +148,7 @@ def _mask_faults(mask: np.ndarray, record: Record) -> Iterable[str]:
         yield "the mask is empty: no voxel is labelled"
 
 
-def _pair_faults(
+def pair_faults(
     image: np.ndarray, affine: np.ndarray, mask: np.ndarray, mask_affine: np.ndarray
 ) -> Iterable[str]:
     if image.shape != mask.shape:

@@ -14,6 +14,7 @@ import pytest
 from layouts import SPACING, heart, save, write_acdc
 
 from cmr_bench.data.acdc import ACDC
+from cmr_bench.data.faults import _image_faults
 from cmr_bench.data.prepare import prepare
 from cmr_bench.data.survey import mixed, survey
 from cmr_bench.store.files import read_json
@@ -296,3 +297,11 @@ def test_a_data_set_turned_by_halves_is_one_warning_with_counts(
     warnings = read_json(folder / "manifest.json")["warnings"]
     assert len(warnings) == 1
     assert "different sides (subjects: 2 right, 2 left)" in warnings[0]
+
+
+def test_a_single_slice_may_say_anything_of_the_spacing_across_it() -> None:
+    rng = np.random.default_rng(0)
+    flat, whole = rng.normal(size=(20, 24, 1)), rng.normal(size=(20, 24, 2))
+    affine = np.diag([1.5, 1.5, 999.0, 1.0])
+    assert not [*_image_faults(flat, affine, 4)]
+    assert "voxel spacing" in next(iter(_image_faults(whole, affine, 4)))
