@@ -186,6 +186,13 @@ def slurm(*line: str) -> str:
     return done.stdout
 
 
+def pending(process: int, number: signal.Signals) -> bool:
+    """Whether a stopped process has a signal before it."""
+    status = Path(f"/proc/{process}/status").read_text()
+    masks = re.findall(r"^S(?:ig|hd)Pnd:\s*(\w+)", status, re.MULTILINE)
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+
+
 def about(number: str) -> dict[str, str]:
     """What the controller knows of a job or task."""
     text = slurm("scontrol", "show", "job", number)

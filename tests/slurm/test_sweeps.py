@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from slurm_support import ON_SLURM, STEPS, Cluster, Sweep, about, slurm, typed, until
+from slurm_support import ON_SLURM, STEPS, Cluster, Sweep, about, pending, slurm, typed, until
 
 from cmr_bench.interruption import BUSY
 
@@ -81,7 +81,12 @@ def test_a4_usr1_twice_on_the_whole_array(sweep: Sweep, same: Same) -> None:
 
 
 def test_a5_time_limit_again_and_again(sweep: Sweep, same: Same) -> None:
-    sweep.type("seed=0", "hydra.launcher.time=1", "hydra.launcher.signal_seconds=45")
+    sweep.type("seed=0", "hydra.launcher.time=1", "hydra.launcher.signal_seconds=20")
+    sweep.trained_to(0, 1)
+    worker = sweep.process(0)
+    os.kill(worker, signal.SIGSTOP)  # the limit comes before the end, however fast the machine is
+    until(lambda: pending(worker, signal.SIGUSR1), "a warning of the time limit")
+    os.kill(worker, signal.SIGCONT)
     until(lambda: sweep.cell(0).status.state == "done", "done", 600)
     same(sweep, 0)
     assert int(about(sweep.number(0))["Restarts"]) >= 1
@@ -142,14 +147,15 @@ def test_a10_controller_killed_and_started(sweep: Sweep, same: Same, cluster: Cl
 
 
 def test_a11_torn_checkpoint(sweep: Sweep, same: Same) -> None:
-    sweep.type("seed=0")
-    sweep.trained_to(0, STEPS // 2)
+    often = ("seed=0", "checkpoint_minutes=0.001")
+    sweep.type(*often)
+    until(lambda: [*sweep.store.root.glob("model/*/last.previous.ckpt")], "two checkpoints")
     os.kill(sweep.process(0), signal.SIGKILL)
     until(lambda: about(sweep.number(0))["JobState"] == "FAILED", "a failed job")
     (last,) = sweep.store.root.glob("model/*/last.ckpt")
     assert last.with_name("last.previous.ckpt").exists()
     os.truncate(last, 1000)
-    sweep.type("seed=0")
+    sweep.type(*often)
     same(sweep, 0)
     assert "cannot be read" in sweep.log(0) and len(sweep.goes_on_at(0)) == 1
 
