@@ -41,7 +41,7 @@ class Saving(Checkpoint):
     """Writes the checkpoint every `minutes`, and when the process was asked to stop: then it ends here.
 
     With `minutes` None it does neither. What is due at the step of a validation waits for the next step: a validation is
-    never lost. A loss that is not finite ends the training before a checkpoint is written over. What one of several
+    never lost. Weights that are not finite end the training before a checkpoint is written over. What one of several
     devices finds, that the training shall end, all of them know before the next step.
     """
 
@@ -71,7 +71,8 @@ class Saving(Checkpoint):
         if self.minutes is None or step >= trainer.max_steps:
             return  # the end is saved by `fit`
         self.pace.at(step)
-        validates = self.validate_every and step % self.validate_every == 0
+        every = self.validate_every or 0
+        validates = every > 1 and step % every == 0
         due = time.monotonic() - self.saved >= 60 * self.minutes and not validates
         stop = flag.asked and not validates
         if trainer.world_size > 1:

@@ -14,10 +14,8 @@ from cmr_bench.data.records import Reader, Record, below, folder, listed
 from cmr_bench.types import LABELS
 
 LAYOUT = "dataset.json with imagesTr/CASE_0000.nii.gz and labelsTr/CASE.nii.gz (nnU-Net raw)"
-CASE = (
-    r"^(?P<subject>.+?)(?:[_-](?:(?P<phase>ED|ES|frame\d+)|(?:slice|z|s(?=\d+$))(?P<slice>\d+)))*$"
-)
-"""SUBJECT, SUBJECT_ED, SUBJECT_frame01 (of two frames the larger heart is ED), each also with _slice03, _z03 or _s03 where a file is one slice."""
+CASE = r"^(?P<subject>.+?)(?:[_-](?:(?P<phase>ED|ES|frame\d+)|(?:slice|z)(?P<slice>\d+)))*$"
+"""SUBJECT, SUBJECT_ED, SUBJECT_frame01 (of two frames the larger heart is ED), each also with _slice03 or _z03 where a file is one slice."""
 PHASES = {"ed": "ED", "diastole": "ED", "es": "ES", "systole": "ES"}
 NAMES = {
     0: {"background", "bg", "bkg", "none", "unlabelled", "unlabeled"},
@@ -166,7 +164,7 @@ class NnUNet(Reader):
         read = match.groupdict(default="") if match else {}
         subject = row.get("subject") or row.get("patient") or read.get("subject") or name
         phase = row.get("phase") or read.get("phase") or ""
-        number = row.get("slice") or read.get("slice") or ""
+        number = (row.get("slice") or read.get("slice") or "").removesuffix(".0")
         who = {
             "subject": subject,
             "phase": PHASES.get(phase.lower(), phase),

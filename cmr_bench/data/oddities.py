@@ -22,6 +22,7 @@ LOST = 0.75
 """The same for a single slice whose cavity also lies more than its own radius off the line through its neighbours."""
 CLOSED = 0.5
 CLOSE = 0.99
+FAR = 30.0
 
 
 def oddities(stack: Stack) -> list[str]:
@@ -31,6 +32,10 @@ def oddities(stack: Stack) -> list[str]:
         found.append(
             f"slices lie {stack.thickness_mm:.3g} mm apart, closer than the pixels of {min(stack.spacing_mm):.3g} mm: "
             "is the slice spacing lost? distances and volumes in mm need it"
+        )
+    if stack.thickness_mm > FAR:
+        found.append(
+            f"slices lie {stack.thickness_mm:.3g} mm apart by the header: volumes and distances in mm need the true spacing"
         )
     depth = stack.mask.shape[2]
     slices: list[int] = np.flatnonzero((stack.mask > 0).any(axis=(0, 1))).tolist()

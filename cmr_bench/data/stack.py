@@ -74,7 +74,7 @@ def _nibabel(path: str | Path) -> tuple[torch.Tensor, np.ndarray]:
     if not isinstance(image, nib.spatialimages.SpatialImage):
         raise ValueError("not an image")
     if isinstance(image, nib.Nifti1Pair) and not image.header["sform_code"]:
-        _refuse_no_spacing(Path(path))
+        _refuse_no_spacing(Path(path), image)
     data = np.asarray(image.dataobj)
     data = data if data.dtype.kind == "f" else data.astype(np.float32)
     if data.ndim not in (3, 4):
@@ -83,11 +83,12 @@ def _nibabel(path: str | Path) -> tuple[torch.Tensor, np.ndarray]:
     return torch.from_numpy(np.ascontiguousarray(data, dtype=np.float32)), image.affine
 
 
-def _refuse_no_spacing(path: Path) -> None:
-    """ValueError for a voxel side of 0 in the file, which nibabel would turn into 1 mm."""
+def _refuse_no_spacing(path: Path, image: nib.Nifti1Pair) -> None:
+    """ValueError for a voxel side of 0 in the file, which nibabel would turn into 1 mm; nothing lies across one slice."""
     with nib.openers.ImageOpener(str(path)) as stream:
-        header = nib.Nifti1Header.from_fileobj(stream, check=False)
-    if not header["pixdim"][1:4].all():
+        header = type(image.header).from_fileobj(stream, check=False)
+    several = np.array(image.shape[:3]) > 1
+    if not header["pixdim"][1 : 1 + len(several)][several].all():
         sides = ", ".join(f"{side:g}" for side in header["pixdim"][1:4])
         raise ValueError(f"the header's pixdim is {sides} mm; give the spacing of the slices")
 

@@ -6,6 +6,7 @@ easy or hard for both falls out of the difference.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
@@ -18,11 +19,15 @@ from cmr_bench.reporting.numbers import label, number
 from cmr_bench.reporting.tables import void
 from cmr_bench.stats import Estimate, difference, difference_p, holm, subject_means
 
+log = logging.getLogger(__name__)
+
 MOST = 20
 """Pairs of models that are compared; more would be a search."""
 RESOLVED = 0.05
 
 COLUMNS = ("name", "first", "second", "difference", "low", "high", "n", "p")
+JUDGES = ("data.", "external.", "segmenter.", "metric.")
+"""Settings of the data and the judges: where they differ, it is not the model that makes the difference."""
 DICE = {"test": "utility/dice", "external": "utility/external_dice"}
 
 
@@ -31,21 +36,23 @@ def paired(found: Sequence[Entry]) -> pd.DataFrame:
 
     Scores are the Dice of segmenters that saw synthetic images alone, and the AUC of each attack on membership that is
     not void; seeds of a model are averaged within a subject. Intervals resample subjects; `p_holm` is corrected for the
-    number of rows (Holm 1979). Pairs differ in the model or in its settings, not in both; controls are left out, and of
-    more than MOST pairs none is compared.
+    number of rows (Holm 1979). Pairs have the same data and judges, and differ in the model or in its settings, not in both; controls
+    are left out, and of more than MOST pairs none is compared.
     """
     groups: dict[str, list[Entry]] = {}
     for entry in found:
         if entry.status.state == "done" and not entry.is_control:
             groups.setdefault(entry.group, []).append(entry)
     pairs = [(a, b) for a, b in combinations(groups, 2) if _alike(groups[a][0], groups[b][0])]
-    pairs = pairs if len(pairs) <= MOST else []
-    scores = {name: by_subject(groups[name]) for name in dict.fromkeys(sum(pairs, ()))}
+    if len(pairs) > MOST:
+        log.info("%d pairs of models: none is compared; report sweep=NAME takes fewer", len(pairs))
+        pairs = []
+    answers = {name: by_subject(groups[name]) for name in dict.fromkeys(sum(pairs, ()))}
     rows = [
         (name, a, b, *estimate, n, p)
         for a, b in pairs
-        for name in sorted(scores[a].keys() & scores[b].keys(), key=_place)
-        for estimate, n, p in [gap(scores[a][name], scores[b][name])]
+        for name in sorted(answers[a].keys() & answers[b].keys(), key=_place)
+        for estimate, n, p in [gap(name, answers[a][name], answers[b][name])]
         if n
     ]
     table = pd.DataFrame(rows, columns=[*COLUMNS])
@@ -53,54 +60,64 @@ def paired(found: Sequence[Entry]) -> pd.DataFrame:
 
 
 def _alike(a: Entry, b: Entry) -> bool:
-    """One model in two settings, or two models in one; images made elsewhere have no settings of ours."""
-    settings = [e.group.removeprefix(e.model) for e in (a, b) if e.model != "released"]
-    return a.model == b.model or len(set(settings)) < 2
+    """One model in two settings, or two models in one, judged alike; images made elsewhere have no settings of ours."""
+    keys = {*a.settings, *b.settings}
+    differ = {key for key in keys if a.settings.get(key) != b.settings.get(key)}
+    told = a.settings.keys() & b.settings.keys() - {"data.limit"}
+    if any(key.startswith(JUDGES) for key in differ & told):
+        return False
+    others = [key for key in differ if not key.startswith("model.")]
+    return a.model == b.model or "released" in (a.model, b.model) or not others
 
 
 def _place(name: str) -> tuple[bool, str]:
     return name not in DICE.values(), name
 
 
-def by_subject(cells: Sequence[Entry]) -> dict[str, Any]:
-    """What each score is the mean of: the Dice of each subject, or `wins` of members (rows) over others (columns)."""
-    parts: dict[str, list[Any]] = {}
+def by_subject(cells: Sequence[Entry]) -> dict[str, pd.DataFrame]:
+    """What each sound score is the mean of: the Dice of each volume and structure, or `wins` of members (rows) over others."""
+    parts: dict[str, list[pd.DataFrame]] = {}
     for entry in cells:
         folder = entry.cell.folder
+        sound = {r["name"] for r in entry.scores if not (void(r.get("extra")) or r.get("unfit"))}
         if (path := folder / "utility_volumes.csv").is_file():
             table = pd.read_csv(path, dtype={"subject": str})
             for domain, part in table[table["arm"] == "synthetic"].groupby("domain"):
-                dice = subject_means(part["dice"], part["subject"])
-                parts.setdefault(DICE[str(domain)], []).append(dice)
-        sound = {row["name"] for row in entry.scores if not void(row.get("extra"))}
+                parts.setdefault(DICE[str(domain)], []).append(part)
         for path in sorted(folder.glob("attack_*.csv")):
-            name = f"privacy/{path.stem.removeprefix('attack_')}_auc"
-            if name in sound:
-                table = pd.read_csv(path, dtype={"subject": str}).set_index("subject")
-                sides = {side: part["suspicion"] for side, part in table.groupby("member")}
-                if len(sides) < 2:
-                    continue
+            table = pd.read_csv(path, dtype={"subject": str}).set_index("subject")
+            sides = {side: part["suspicion"] for side, part in table.groupby("member")}
+            if len(sides) == 2:
                 won = wins(sides[True].to_numpy(float), sides[False].to_numpy(float))
                 frame = pd.DataFrame(won, sides[True].index, sides[False].index)
+                name = f"privacy/{path.stem.removeprefix('attack_')}_auc"
                 parts.setdefault(name, []).append(frame)
-    return {name: sum(tables[1:], tables[0]) / len(tables) for name, tables in parts.items()}
+        parts = {name: tables for name, tables in parts.items() if name in sound}
+    return {
+        name: pd.concat(tables)
+        if name in DICE.values()
+        else sum(tables[1:], tables[0]) / len(tables)
+        for name, tables in parts.items()
+    }
 
 
-def gap(first: Any, second: Any) -> tuple[Estimate, int, float]:
-    """(difference of the means, subjects, p) over the subjects that both know."""
-    both = first.sub(second)
-    if isinstance(both, pd.Series):
-        return difference(first, second), both.count(), difference_p(first, second)
-    both = both.dropna(axis=0, how="all").dropna(axis=1)
+def gap(name: str, first: pd.DataFrame, second: pd.DataFrame) -> tuple[Estimate, int, float]:
+    """(difference of the means, subjects, p) over the subjects and structures that both know."""
+    if name in DICE.values():
+        shared = {*first["label"]} & {*second["label"]}
+        rows = (table[table["label"].isin(shared)] for table in (first, second))
+        a, b = (subject_means(table["dice"], table["subject"]) for table in rows)
+        return difference(a, b), int(a.sub(b).count()), difference_p(a, b)
+    both = first.sub(second).dropna(axis=0, how="all").dropna(axis=1)
     estimate, p = auc_difference(both.to_numpy())
-    return estimate, sum(both.shape), p
+    return estimate, sum(both.shape) if both.size else 0, p
 
 
 def resolved(table: pd.DataFrame) -> str:
     """A line for each difference that stands after the correction, or one that says that none does."""
     if table.empty:
         return ""
-    many = f"after Holm's correction for {len(table)} comparisons"
+    many = f"after Holm's correction for {table['p'].count()} comparisons"
     stands = table[table["p_holm"] < RESOLVED].to_dict("records")
     if not stands:
         return f"no two models differ on the same subjects, {many}\n"

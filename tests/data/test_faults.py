@@ -16,6 +16,7 @@ from layouts import SPACING, heart, save, write_acdc
 from cmr_bench.data.acdc import ACDC
 from cmr_bench.data.faults import _image_faults
 from cmr_bench.data.prepare import prepare
+from cmr_bench.data.stack import read
 from cmr_bench.data.survey import mixed, survey
 from cmr_bench.store.files import read_json
 
@@ -305,3 +306,24 @@ def test_a_single_slice_may_say_anything_of_the_spacing_across_it() -> None:
     affine = np.diag([1.5, 1.5, 999.0, 1.0])
     assert not [*_image_faults(flat, affine, 4)]
     assert "voxel spacing" in next(iter(_image_faults(whole, affine, 4)))
+
+
+def test_a_spacing_of_nothing_is_read_from_the_header_of_its_own_format(tmp_path: Path) -> None:
+    for kind in (nib.Nifti1Image, nib.Nifti2Image):
+        for depth, refused in ((1, False), (6, True)):
+            volume = kind(np.ones((20, 22, depth), np.float32), np.diag([1.4, 1.4, 8, 1]))
+            volume.set_sform(None, 0)
+            volume.set_qform(np.diag([1.4, 1.4, 8, 1]), 1)
+            file = tmp_path / f"{kind.__name__}{depth}.nii"
+            nib.save(volume, file)
+            assert read(file)[1][0, 0] == pytest.approx(1.4)
+            data = bytearray(file.read_bytes())
+            offset = volume.header.template_dtype.fields["pixdim"][1]
+            width = volume.header.template_dtype["pixdim"].base.itemsize
+            data[offset + 3 * width : offset + 4 * width] = bytes(width)
+            file.write_bytes(data)
+            if refused:
+                with pytest.raises(ValueError, match=r"pixdim is 1\.4, 1\.4, 0 mm"):
+                    read(file)
+            else:
+                read(file)

@@ -32,7 +32,7 @@ def write_slices(root: Path, pattern: str, patients: int = 4, table: str = "") -
 
 @pytest.mark.parametrize(
     "pattern",
-    ["{patient}_{phase}_slice{k:02d}", "{patient}_{phase}_z{k}", "{patient}_{phase}-s{k:02d}",
+    ["{patient}_{phase}_slice{k:02d}", "{patient}_{phase}_z{k}", "{patient}_{phase}-slice{k:02d}",
      "{patient}_slice{k}_{phase}"],
 )  # fmt: skip
 def test_slices_of_one_patient_stay_together(
@@ -56,5 +56,5 @@ def test_slices_of_unknown_patients_are_refused(tmp_path: Path, settings: dict[s
 
 
 def test_a_stack_named_like_a_slice_is_a_fault(tmp_path: Path) -> None:
-    root = write_nnunet(tmp_path / "raw", ["heart_s01", "heart_s02"], SLICES, {1: 1, 2: 2, 3: 3})
+    root = write_nnunet(tmp_path / "raw", ["heart_z01", "heart_z02"], SLICES, {1: 1, 2: 2, 3: 3})
     assert ["named slice" in str(fault) for fault in survey(NnUNet(root))[1]] == [True, True]

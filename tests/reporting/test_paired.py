@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,49 @@ def test_the_difference_of_two_aucs() -> None:
     assert 0.02 < np.mean(np.array(p) < 0.05) < 0.085
     assert auc_difference(0 * gap)[1] == 1.0
     assert np.isnan(auc_difference(gap[:2])[1]) and np.isnan(auc_difference(gap[:, :0])[0].value)
+
+
+def test_what_is_unfit_judged_otherwise_or_of_other_data_is_not_compared(
+    store: Store, tmp_path: Path
+) -> None:
+    found = entries(tmp_path)
+    unfit = [
+        {**row, "unfit": "accuses heldout" * row["name"].endswith("auc")} for row in found[0].scores
+    ]
+    struck = [replace(e, scores=unfit) for e in found]
+    assert set(paired(struck)["name"]) == {"utility/dice"}
+    for key, value in {
+        "data.vendors": "[D]",
+        "segmenter.fit.steps": 9,
+        "metric.kid.repeats": 1,
+    }.items():
+        others = [
+            replace(e, settings={**e.settings, key: value if e.group == "fm" else 0}) for e in found
+        ]
+        assert paired(others).empty
+    limited = [replace(e, settings={**e.settings, "data.limit": 8}) for e in found]
+    assert len(paired(limited)) == 2
+
+
+def test_dice_is_that_of_the_structures_that_both_models_label(
+    store: Store, tmp_path: Path
+) -> None:
+    for path in tmp_path.glob("cells/fm-*/utility_volumes.csv"):
+        table = pd.read_csv(path)
+        table[table["label"] == 1].to_csv(path, index=False)
+    for path in tmp_path.glob("cells/ddpm-*/utility_volumes.csv"):
+        table = pd.read_csv(path)
+        table.loc[table["label"] == 2, "dice"] = 0.0
+        table.to_csv(path, index=False)
+    row = paired(entries(tmp_path)).set_index("name").loc["utility/dice"]
+    assert abs(row["difference"] + 0.03) < 0.01
+
+
+def test_attacks_without_a_subject_in_common_are_no_comparison(
+    store: Store, tmp_path: Path
+) -> None:
+    for path in tmp_path.glob("cells/fm-*/attack_mia.csv"):
+        table = pd.read_csv(path)
+        table["subject"] += 100 * table["member"]
+        table.to_csv(path, index=False)
+    assert set(paired(entries(tmp_path))["name"]) == {"utility/dice"}
