@@ -186,11 +186,14 @@ def slurm(*line: str) -> str:
     return done.stdout
 
 
-def pending(process: int, number: signal.Signals) -> bool:
-    """Whether a stopped process has a signal before it."""
-    status = Path(f"/proc/{process}/status").read_text()
+def warned(process: int) -> bool:
+    """Whether a process that was stopped has USR1 before it, or has gone on and ended, as SLURM may wake what it signals."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except FileNotFoundError:
+        return True
     masks = re.findall(r"^S(?:ig|hd)Pnd:\s*(\w+)", status, re.MULTILINE)
-    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+    return any(int(mask, 16) >> (signal.SIGUSR1 - 1) & 1 for mask in masks)
 
 
 def about(number: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from slurm_support import ON_SLURM, STEPS, Cluster, Sweep, about, pending, slurm, typed, until
+from slurm_support import ON_SLURM, STEPS, Cluster, Sweep, about, slurm, typed, until, warned
 
 from cmr_bench.interruption import BUSY
 
@@ -85,8 +85,9 @@ def test_a5_time_limit_again_and_again(sweep: Sweep, same: Same) -> None:
     sweep.trained_to(0, 1)
     worker = sweep.process(0)
     os.kill(worker, signal.SIGSTOP)  # the limit comes before the end, however fast the machine is
-    until(lambda: pending(worker, signal.SIGUSR1), "a warning of the time limit")
-    os.kill(worker, signal.SIGCONT)
+    until(lambda: warned(worker), "a warning of the time limit")
+    with suppress(ProcessLookupError):
+        os.kill(worker, signal.SIGCONT)
     until(lambda: sweep.cell(0).status.state == "done", "done", 600)
     same(sweep, 0)
     assert int(about(sweep.number(0))["Restarts"]) >= 1
