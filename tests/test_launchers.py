@@ -11,6 +11,7 @@ from typing import Any
 
 import hydra
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from cmr_bench import training
@@ -184,7 +185,7 @@ def test_a_training_says_every_half_a_minute_where_it_is(
     trainer: Any = SimpleNamespace(global_step=40, max_steps=100, world_size=1)
     saving.on_train_start(trainer, None)  # type: ignore[arg-type]
     for clock[0], trainer.global_step in ((29, 49), (30, 50), (31, 51), (60, 60)):
-        saving.on_train_batch_end(trainer)
+        saving.on_train_batch_end(trainer, torch.nn.Linear(1, 1), None)  # type: ignore[arg-type]
     assert caplog.messages == [
         "DDPM: training goes on at step 40",
         "DDPM: step 50 of 100, 2.5 minutes left",

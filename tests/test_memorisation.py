@@ -22,6 +22,7 @@ from cmr_bench.metrics.privacy.membership import Membership
 from cmr_bench.reporting.cells import Entry
 from cmr_bench.reporting.clock import clock_plot, curves
 from cmr_bench.reporting.page import page
+from cmr_bench.reporting.paired import paired
 from cmr_bench.reporting.tables import compare
 from cmr_bench.seeds import mix
 from cmr_bench.stages import Stages
@@ -193,7 +194,7 @@ def test_the_curve_shows_the_gap_the_limits_and_the_step(tmp_path) -> None:
     entry = Entry(cell, {}, {}, Status("done"), [began], {}, "fm")
     quiet = Entry(cell, {}, {}, Status("done"), [], {}, "fm")
     for one, said in ((entry, True), (quiet, False)):
-        assert ("Dashed" in page([one], compare([one]))) == said
+        assert ("Dashed" in page([one], compare([one]), paired([one]))) == said
     figure = clock_plot([entry], {"fm": "#000000"})
     assert len(figure.axes) == 2
     dashed = [line for line in figure.axes[1].lines if line.get_linestyle() == "--"]

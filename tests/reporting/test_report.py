@@ -106,7 +106,7 @@ def test_no_model_leads_where_intervals_overlap(root: Path, tmp_path: Path) -> N
 def test_the_files_agree_with_each_other(root: Path, tmp_path: Path) -> None:
     report(root, tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
-        ["table.csv", "scores.csv", "table.json", "triangle.png", "index.html"]
+        ["table.csv", "scores.csv", "pairs.csv", "table.json", "triangle.png", "index.html"]
     )
     csv = pd.read_csv(tmp_path / "table.csv")
     scores = pd.DataFrame(json.loads((tmp_path / "table.json").read_text())["scores"])

@@ -7,6 +7,7 @@ import pytest
 from cmr_bench.reporting.axes import triangle
 from cmr_bench.reporting.cells import entries
 from cmr_bench.reporting.page import page
+from cmr_bench.reporting.paired import paired
 from cmr_bench.reporting.tables import compare, terminal
 from cmr_bench.reporting.verdicts import struck, verdicts
 from cmr_bench.store import Store
@@ -93,7 +94,7 @@ def test_unfit_scores_are_struck_everywhere_and_leave_the_triangle(tmp_path):
     assert list(table["unfit"]) == [reason, reason, "", ""]
     text = terminal(table)
     assert text.count("✗ privacy/copy_rate: " + reason) == 1 and text.count("] ✗") == 2
-    html = page(found, table)
+    html = page(found, table, paired(found))
     assert html.count(reason) == 1 and 'class="unfit">0.9' in html and "misses control copy" in html
     assert "privacy" not in triangle({row["name"]: row for row in found[0].scores})
     assert "open for want of copy_rate (ddpm, fm)" in html

@@ -10,6 +10,7 @@ import yaml
 from cmr_bench.reporting.axes import triangle
 from cmr_bench.reporting.cells import entries
 from cmr_bench.reporting.page import page
+from cmr_bench.reporting.paired import paired
 from cmr_bench.reporting.tables import compare, terminal
 from cmr_bench.store import Store
 from cmr_bench.types import Score
@@ -34,7 +35,8 @@ def test_void_results_are_marked_with_their_reason_and_do_not_win(tmp_path: Path
     assert "0.90 [0.80, 1.00] void" in text and "0.50 [0.40, 0.60] *" in text
     assert text.count("void: the split is by vendor") == 1 and text.count("void") == 3
     assert set(table.loc[table["best"], "name"]) == {"privacy/sima_auc"}
-    assert "0.90 void" in page(list(entries(tmp_path)), table)
+    found = entries(tmp_path)
+    assert "0.90 void" in page(found, table, paired(found))
 
 
 def test_what_is_void_or_unfit_does_not_count_in_the_triangle() -> None:
