@@ -4,8 +4,10 @@
 
 Agreement: ours, torchmetrics, torch-fidelity, prdc and MONAI in one table, with the reason where they differ. Cost:
 seconds of the wall and of the processor of every fidelity metric of metric=standard once features and segmentations
-are there, and the growth of the process's peak memory. Shapes and textures are drawn, segmentations are masks moved
-by a pixel, the cardiac network is untrained: cost does not depend on what images show.
+are there, and the growth of the process's peak memory; then the growth of peak memory of the distances of sets of
+features, each in a process of its own, at one, two, four and eight times as many images. Shapes and textures are
+drawn, segmentations are masks moved by a pixel, the cardiac network is untrained: cost does not depend on what
+images show.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ import io
 import resource
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,6 +73,7 @@ def main() -> None:
     table = pd.DataFrame(rows).dropna(axis=1, how="all")
     print(table.to_string(index=False, na_rep="", float_format="{:.7g}".format))
     cost(options.images, options.side)
+    memory([options.images * times for times in (1, 2, 4, 8)], options.threads)
 
 
 class Row(NamedTuple):
@@ -217,6 +222,26 @@ def cost(images: int, side: int) -> None:
         more = f"{peak() - before:5.0f} MB more, {len(scores)} scores"
         print(f"{file.stem:<12} {spent(start)}  {more}  {reason[:60]}")
     print(f"{'all':<12} {spent(begin)}; peak memory {first:.0f} MB before, {peak():.0f} MB after")
+
+
+def memory(sizes: Sequence[int], threads: int) -> None:
+    """Peak memory that distances of two sets add to that of their features (n, 1280), each image a subject."""
+    for measure in (kid, frechet_distance, prdc):
+        grown = []
+        for n in sizes:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+                grown.append(f"{alone.submit(growth, measure, n, threads).result():.0f}")
+        print(
+            f"{measure.__name__:<16} {', '.join(grown)} MB at {', '.join(map(str, sizes))} a side"
+        )
+
+
+def growth(measure: Callable[[Tensor, Tensor], object], n: int, threads: int) -> float:
+    torch.set_num_threads(threads)
+    x, y = (torch.randn(n, 1280, generator=torch_rng("bench", side)) for side in "xy")
+    before = peak()
+    measure(x, y)
+    return peak() - before
 
 
 class Painter:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +19,7 @@ from cmr_bench.metrics.fidelity.frechet import FID, frechet, frechet_distance
 from cmr_bench.metrics.fidelity.kid import KID, kid
 from cmr_bench.metrics.fidelity.lpips import LPIPS
 from cmr_bench.metrics.fidelity.prdc import Manifold, prdc
+from cmr_bench.stats import expanded_percentile, multiplicities
 
 
 def normal(n, d, seed=0, *, mean=0.0, scale=1.0):
@@ -98,6 +101,55 @@ def test_kid_is_unbiased_however_many_slices_a_heart_has(alike):
         floor.append(kid(train, test, x_subjects=r, y_subjects=t, repeats=2).value)
     for values in (found, floor):
         assert abs(np.mean(values)) < 3 * np.std(values) / len(values) ** 0.5
+
+
+def test_kid_resamples_whole_subjects_and_pairs_none_with_itself(monkeypatch):
+    """Its bootstrap sample as rows written down as often as their subject was drawn, for any size of block."""
+    x, y, gx, gy = normal(23, 3), normal(17, 3, 1, mean=0.4), np.arange(23) % 7, np.arange(17) % 5
+
+    def mean(a, ga, b, gb, w, v, *, within):
+        kernel = (a @ b.T / 3 + 1) ** 3
+        counts = torch.as_tensor(np.outer(w[ga], v[gb]) * ~(within & (ga[:, None] == gb[None])))
+        return float((kernel * counts).sum() / counts.sum())
+
+    def brute(w, v):
+        within = mean(x, gx, x, gx, w, w, within=True) + mean(y, gy, y, gy, v, v, within=True)
+        return within - 2 * mean(x, gx, y, gy, w, v, within=False)
+
+    samples = np.array(
+        [
+            brute(w, v)
+            for w, v in zip(
+                multiplicities(7, repeats=50, seed=0),
+                multiplicities(5, repeats=50, seed=1),
+                strict=True,
+            )
+        ]
+    )
+    expected = expanded_percentile(brute(np.ones(7), np.ones(5)), samples, 5)
+    for block in (4, 1000):
+        monkeypatch.setattr("cmr_bench.metrics.fidelity.kid.BLOCK", block)
+        found = kid(x, y, x_subjects=gx, y_subjects=gy, repeats=50)
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+GROWTH = """
+import resource, torch
+from cmr_bench.metrics.fidelity.{module} import {name}
+x, y = torch.randn(2, 5000, 16).unbind()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+{name}(x, y)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("kid", "kid"), ("prdc", "prdc"), ("frechet", "frechet_distance")]
+)
+def test_distances_of_sets_never_hold_all_pairs(module, name):
+    code = GROWTH.format(module=module, name=name)
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(out.stdout) < 5000**2 * 8
 
 
 def brute_prdc(real, fake, k):

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
-from cmr_bench.metrics.fidelity.halves import Rows, halves
+from cmr_bench.metrics.fidelity.halves import halves
 from cmr_bench.metrics.fidelity.spaces import each_space, in_spaces
 from cmr_bench.stats import Array, Estimate, expanded_percentile, multiplicities
 from cmr_bench.types import Score
+
+BLOCK = 256
 
 
 def kid(
@@ -34,47 +36,42 @@ def kid(
     distributions, may be negative. The interval resamples the subjects of both sides. A side of one
     subject has no such pairs; all its pairs of different rows take their place.
     """
-    kxx, nxx = _sums(x, x, x_subjects, x_subjects)
-    kyy, nyy = _sums(y, y, y_subjects, y_subjects)
-    kxy, nxy = _sums(x, y, x_subjects, y_subjects)
-    s, t = kxy.shape
-
-    def statistic(w: Array, v: Array) -> Array:
-        with np.errstate(invalid="ignore"):  # a sample of one subject many times has no pairs
-            means = (
-                ((a @ k) * b).sum(1) / ((a @ n) * b).sum(1)
-                for a, b, k, n in ((w, w, kxx, nxx), (v, v, kyy, nyy), (w, v, kxy, nxy))
-            )
-            xx, yy, xy = means
-        return xx + yy - 2 * xy
-
-    value = statistic(np.ones((1, s)), np.ones((1, t)))[0]
-    samples = statistic(
-        multiplicities(s, repeats=repeats, seed=seed),
-        multiplicities(t, repeats=repeats, seed=seed + 1),
-    )
-    return expanded_percentile(value, samples, min(s, t))
-
-
-def _sums(
-    x: Tensor, y: Tensor, x_subjects: ArrayLike | None, y_subjects: ArrayLike | None
-) -> tuple[Array, Array]:
-    """(subjects of x, of y) kernel sums and pair counts; within one set without pairs of one subject, see `kid`."""
     gx, gy = _groups(x_subjects, len(x)), _groups(y_subjects, len(y))
-    x64, y64, d = x.double(), y.double(), x.shape[1]
-    sums = torch.zeros(int(gx.max()) + 1, int(gy.max()) + 1, dtype=torch.float64)
-    for rows in torch.arange(len(x)).split(1024):
+    s, t = int(gx.max()) + 1, int(gy.max()) + 1
+    w, v = (
+        np.vstack([np.ones(n), multiplicities(n, repeats=repeats, seed=at)])
+        for n, at in ((s, seed), (t, seed + 1))
+    )
+    xx, yy = _mean_kernel(x, x, gx, gx, w, w), _mean_kernel(y, y, gy, gy, v, v)
+    samples = xx + yy - 2 * _mean_kernel(x, y, gx, gy, w, v)
+    return expanded_percentile(samples[0], samples[1:], min(s, t))
+
+
+def _mean_kernel(x: Tensor, y: Tensor, gx: Tensor, gy: Tensor, a: Array, b: Array) -> Array:
+    """(R,) mean k of rows of x beside rows of y, where a[r, i] and b[r, j] count rows of subjects gx = i and gy = j.
+
+    Where x is y the pairs of `kid` alone. BLOCK rows at a time: memory grows with the number of
+    rows and not with its square.
+    """
+    within, single, d = x is y, a.shape[1] == 1, x.shape[1]
+    alike = torch.arange(len(x)) if single else gx
+    x64, y64, left, right = x.double(), y.double(), torch.as_tensor(a), torch.as_tensor(b)
+    total = torch.zeros(len(a), dtype=torch.float64)
+    for rows in torch.arange(len(x)).split(BLOCK):
         kernel = (x64[rows] @ y64.T / d + 1) ** 3
-        columns = torch.zeros(len(rows), sums.shape[1], dtype=torch.float64)
-        sums.index_add_(0, gx[rows], columns.index_add_(1, gy, kernel))
-    counts = torch.outer(gx.bincount(), gy.bincount()).double()
-    if x is y and len(sums) > 1:
-        sums.fill_diagonal_(0), counts.fill_diagonal_(0)
-    elif x is y:
-        own = torch.zeros(len(sums), dtype=torch.float64)
-        sums -= own.index_add(0, gx, (x64.square().sum(1) / d + 1) ** 3).diag()
-        counts -= gx.bincount().double().diag()
-    return sums.numpy(), counts.numpy()
+        if within:
+            kernel[alike[rows, None] == alike] = 0
+        subjects, at = gx[rows].unique(return_inverse=True)
+        columns = torch.zeros(len(rows), b.shape[1], dtype=torch.float64).index_add_(1, gy, kernel)
+        sums = torch.zeros(len(subjects), b.shape[1], dtype=torch.float64)
+        sums.index_add_(0, at, columns)
+        total += (left[:, subjects] * (right @ sums.T)).sum(1)
+    n, m = gx.bincount().numpy(), gy.bincount().numpy()
+    pairs = (a @ n) * (b @ m)
+    if within:
+        pairs -= a * b @ (n if single else n**2)
+    with np.errstate(invalid="ignore"):  # a sample of one subject many times has no pairs
+        return total.numpy() / pairs
 
 
 def _groups(subjects: ArrayLike | None, n: int) -> Tensor:
@@ -146,13 +143,11 @@ class KID(Metric):
         x, subjects = evidence.vectors(space, "train"), evidence.subjects("train")
         if len(set(subjects)) < 4:
             return np.array([np.nan])
-        sums, counts = _sums(x, x, subjects, subjects)
-        names = np.arange(len(sums))
-
-        def distance(a: Rows, b: Rows) -> float:
-            within = sum(sums[np.ix_(h, h)].sum() / counts[np.ix_(h, h)].sum() for h in (a, b))
-            return float(within - 2 * sums[np.ix_(a, b)].sum() / counts[np.ix_(a, b)].sum())
-
-        return np.array(
-            [distance(a, b) for a, b in halves(names, repeats=splits, seed=evidence.seed)]
-        )
+        groups = _groups(subjects, len(x))
+        first = np.zeros((splits, int(groups.max()) + 1))
+        cuts = halves(np.arange(first.shape[1]), repeats=splits, seed=evidence.seed)
+        for half, (chosen, _) in zip(first, cuts, strict=True):
+            half[chosen] = 1
+        a, b = np.vstack([first, 1 - first, first]), np.vstack([first, 1 - first, 1 - first])
+        one, other, across = _mean_kernel(x, x, groups, groups, a, b).reshape(3, splits)
+        return one + other - 2 * across
