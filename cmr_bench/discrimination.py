@@ -48,7 +48,20 @@ def auc(
     wp = multiplicities(m, repeats=repeats, seed=seed)
     wn = multiplicities(k, repeats=repeats, seed=seed + 1)
     samples = ((wp @ won) * wn).sum(1) / ((wp @ played) * wn).sum(1)
-    return expanded_percentile(value, samples, min(m, k))
+    n = _effective(won.sum(1) / played.sum(1), won.sum(0) / played.sum(0))
+    return expanded_percentile(value, samples, n)
+
+
+def _effective(rows: Array, columns: Array) -> float:
+    """Subjects of one group whose mean is as uncertain as an AUC of m and k subjects with these means of `wins`.
+
+    One more than the degrees of freedom of Welch (1947) for the variance var_i / m + var_j / k of DeLong et al. (1988):
+    min(m, k) where one group has all of the variance, up to m + k - 1 where they share it.
+    """
+    parts = np.array([v.var(ddof=1) / len(v) for v in (rows, columns)])
+    if not parts.any():
+        return min(len(rows), len(columns))
+    return float(1 + parts.sum() ** 2 / (parts**2 / [len(rows) - 1, len(columns) - 1]).sum())
 
 
 def wins(positive: Array, negative: Array) -> Array:
@@ -72,7 +85,7 @@ def auc_difference(gap: Array, *, repeats: int = 2000, seed: int = 0) -> tuple[E
     error = np.sqrt(gap.mean(1).var(ddof=1) / m + gap.mean(0).var(ddof=1) / k)
     with np.errstate(divide="ignore"):
         p = 2 * norm.sf(np.abs(value) / error) if gap.any() else 1.0
-    return expanded_percentile(value, samples, min(m, k)), float(p)
+    return expanded_percentile(value, samples, _effective(gap.mean(1), gap.mean(0))), float(p)
 
 
 def tpr_at_fpr(

@@ -39,8 +39,8 @@ def multiplicities(n: int, *, repeats: int, seed: int) -> Array:
     return rng.multinomial(n, np.full(n, 1 / n), size=repeats).astype(np.float64)
 
 
-def expanded_percentile(value: float, samples: Array, n: int) -> Estimate:
-    """The interval of `value` from its bootstrap samples over n subjects."""
+def expanded_percentile(value: float, samples: Array, n: float) -> Estimate:
+    """The interval of `value` from its bootstrap samples over n subjects, or as many as n independent ones are worth."""
     samples = samples[np.isfinite(samples)]
     if n < FEWEST or not len(samples):
         return Estimate(float(value), float("nan"), float("nan"))

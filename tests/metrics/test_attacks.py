@@ -148,8 +148,8 @@ def test_permuted_labels_are_no_better_than_guessing():
 
 
 def test_a_classifier_finds_no_members_among_permuted_labels():
-    found = permuted(26, 14, repeats=400, seed=0, fitted=True)
-    assert 0.92 <= coverage(found) <= 0.99
+    found = permuted(26, 14, repeats=500, seed=0, fitted=True)
+    assert 0.92 <= coverage(found) <= 0.97
     assert abs(np.mean([auc for auc, _, _ in found]) - 0.5) < 0.03
 
 
