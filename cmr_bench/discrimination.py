@@ -48,8 +48,8 @@ def auc(
     wp = multiplicities(m, repeats=repeats, seed=seed)
     wn = multiplicities(k, repeats=repeats, seed=seed + 1)
     samples = ((wp @ won) * wn).sum(1) / ((wp @ played) * wn).sum(1)
-    n = _effective(won.sum(1) / played.sum(1), won.sum(0) / played.sum(0))
-    return expanded_percentile(value, samples, n)
+    subjects = _effective(won.sum(1) / played.sum(1), won.sum(0) / played.sum(0))
+    return expanded_percentile(value, samples, subjects)
 
 
 def _effective(rows: Array, columns: Array) -> float:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
@@ -23,8 +22,6 @@ KEYS: dict[str, Any] = {"cell": str, "out": str, "format": str, "adherence": flo
 TABLE = "adherence_images.csv"
 FEW = 0.2
 """Share of the pairs below which a softer rule is worth naming."""
-FLAT_MM = 999.0
-"""Spacing across a single slice, by which nnU-Net knows a data set of two dimensions."""
 
 
 def task(config: Any) -> None:
@@ -44,14 +41,15 @@ def export(folder: Path, out: Path, *, form: str = "nnunet", adherence: float | 
         ValueError: in one line, for a folder that is no finished cell or holds no table of pairs, an unknown format,
             an `out` that is not empty, or no pair that passes.
     """
-    if form not in WRITERS:
-        raise ValueError(f"format={form}: take one of {', '.join(WRITERS)}")
-    refuse(folder, out)
     from omegaconf import OmegaConf
 
+    from cmr_bench.data.pairs import WRITERS, Pairs
     from cmr_bench.store.samples import Samples
     from cmr_bench.types import LABELS
 
+    if form not in WRITERS:
+        raise ValueError(f"format={form}: take one of {', '.join(WRITERS)}")
+    refuse(folder, out)
     images, masks, seeds = Samples(folder / "samples.h5").read("synthetic")
     settings = OmegaConf.load(folder / "config.yaml")
     pairs = table_of(folder, len(images))
@@ -63,11 +61,13 @@ def export(folder: Path, out: Path, *, form: str = "nnunet", adherence: float | 
     with beside(out) as temporary:
         WRITERS[form](
             temporary,
-            images[rows, 0],
-            masks[rows, 0],
-            cases,
-            float(settings.data.spacing_mm),
-            [name for name in LABELS[1:] if f"dice_{name}" in pairs],
+            Pairs(
+                images[rows, 0],
+                masks[rows, 0],
+                cases,
+                float(settings.data.spacing_mm),
+                [name for name in LABELS[1:] if f"dice_{name}" in pairs],
+            ),
         )
         cases.to_csv(temporary / "cases.csv", index=False)
     again = f"Judge them: python -m cmr_bench.evaluate synthetic={out} like={folder}"
@@ -121,81 +121,6 @@ def provenance(folder: Path, pairs: pd.DataFrame, seeds: np.ndarray, run_seed: i
         run_seed=run_seed,
         **{f"{name}_source": str(about.get(name, "")) for name in ("model", "mask", "data")},
     )
-
-
-def nnunet(
-    folder: Path,
-    images: np.ndarray,
-    masks: np.ndarray,
-    cases: pd.DataFrame,
-    spacing_mm: float,
-    labels: Sequence[str],
-) -> None:
-    """imagesTr, labelsTr and dataset.json; an image is one slice (columns, rows, 1) of float32 in [-1, 1].
-
-    dataset.json names the structures `labels` alone: what the cell's data set does not label is not absent, but unknown.
-    """
-    import nibabel as nib
-    import numpy as np
-
-    from cmr_bench.types import LABELS
-
-    affine = np.diag([spacing_mm, spacing_mm, FLAT_MM, 1.0])
-    for part, ending, planes in (
-        ("imagesTr", "_0000", images.astype(np.float32)),
-        ("labelsTr", "", masks.astype(np.uint8)),
-    ):
-        (folder / part).mkdir()
-        for name, plane in zip(cases["case"], planes, strict=True):
-            file = folder / part / f"{name}{ending}.nii.gz"
-            nib.save(nib.Nifti1Image(plane.T[..., None], affine), file)
-    description = {
-        "channel_names": {"0": "MRI"},
-        "labels": {name: LABELS.index(name) for name in (LABELS[0], *labels)},
-        "numTraining": len(cases),
-        "file_ending": ".nii.gz",
-    }
-    (folder / "dataset.json").write_text(json.dumps(description, indent=1) + "\n")
-
-
-def png(
-    folder: Path,
-    images: np.ndarray,
-    masks: np.ndarray,
-    cases: pd.DataFrame,
-    spacing_mm: float,
-    labels: Sequence[str],
-) -> None:
-    """images/ of 16 bits, -1 black and 1 white, and masks/ of 8 bits whose values are the labels."""
-    import numpy as np
-    from PIL import Image
-
-    grey = np.rint((images.clip(-1, 1) + 1) / 2 * 65535).astype(np.uint16)
-    for part, planes in (("images", grey), ("masks", masks.astype(np.uint8))):
-        (folder / part).mkdir()
-        for name, plane in zip(cases["case"], planes, strict=True):
-            Image.fromarray(np.ascontiguousarray(plane)).save(folder / part / f"{name}.png")
-
-
-def hdf5(
-    folder: Path,
-    images: np.ndarray,
-    masks: np.ndarray,
-    cases: pd.DataFrame,
-    spacing_mm: float,
-    labels: Sequence[str],
-) -> None:
-    """pairs.h5: images (N, H, W) in [-1, 1], masks (N, H, W), seeds and adherence (N,), attribute spacing_mm."""
-    import h5py
-    import numpy as np
-
-    with h5py.File(folder / "pairs.h5", "w") as file:
-        file["images"], file["masks"] = images.astype(np.float32), masks.astype(np.uint8)
-        file["seeds"], file["adherence"] = cases["seed"].to_numpy(), cases["dice"].to_numpy()
-        file.attrs["spacing_mm"] = spacing_mm
-
-
-WRITERS = {"nnunet": nnunet, "png": png, "hdf5": hdf5}
 
 
 def told(out: Path, pairs: pd.DataFrame, keep: np.ndarray, adherence: float | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -14,97 +13,17 @@ from typing import Any, Literal, TypeVar
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import (
-    Callback,
-    Checkpoint,
-    TQDMProgressBar,
-    WeightAveraging,
-)
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import Logger
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from cmr_bench.checkpoints import WholeFiles, previous, resumable
 from cmr_bench.data.batches import Augmentation, SliceData
-from cmr_bench.interruption import Stopped, flag
-from cmr_bench.progress import Pace
 from cmr_bench.ranks import Ranks
+from cmr_bench.saving import Saving, refuse_diverged
 from cmr_bench.types import Pool
 
 Module = TypeVar("Module", bound=pl.LightningModule)
-log = logging.getLogger(__name__)
-
-LOOKED = 50
-"""Steps after which a training is looked at for divergence."""
-
-
-class Saving(Checkpoint):
-    """Writes the checkpoint every `minutes`, and when the process was asked to stop: then it ends here.
-
-    With `minutes` None it does neither. What is due at the step of a validation waits for the next step: a validation is
-    never lost. Weights that are not finite end the training before a checkpoint is written over. What one of several
-    devices finds, that the training shall end, all of them know before the next step.
-    """
-
-    def __init__(
-        self, path: Path, *, title: str, minutes: float | None, validate_every: int | None
-    ) -> None:
-        self.path, self.minutes, self.validate_every = path, minutes, validate_every
-        self.title = title
-        self.saved = time.monotonic()
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        flag.renew()  # Lightning has put its own handlers in place
-        self.saved = time.monotonic()
-        first = trainer.global_step
-        self.pace = Pace(self.title, first, trainer.max_steps)
-        if first:
-            log.info("%s: training goes on at step %d", self.title, first)
-        agree(trainer)
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        agree(trainer)
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
-    ) -> None:
-        step = trainer.global_step
-        if self.minutes is None or step >= trainer.max_steps:
-            return  # the end is saved by `fit`
-        self.pace.at(step)
-        every = self.validate_every or 0
-        validates = every > 1 and step % every == 0
-        due = time.monotonic() - self.saved >= 60 * self.minutes and not validates
-        stop = flag.asked and not validates
-        if trainer.world_size > 1:
-            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
-            due = trainer.strategy.reduce_boolean_decision(due, all=False)
-        if stop or due or step % LOOKED == 0:
-            refuse_diverged(pl_module, self.title, step)
-        if stop or due:
-            trainer.save_checkpoint(self.path)
-            self.saved = time.monotonic()
-        if stop:
-            raise Stopped
-        flag.pieces += 1
-
-
-def agree(trainer: pl.Trainer) -> None:
-    """What ends the training in one process ends it in all."""
-    if trainer.world_size > 1:
-        decided = trainer.strategy.reduce_boolean_decision(trainer.should_stop, all=False)
-        trainer.should_stop = decided
-
-
-def refuse_diverged(module: pl.LightningModule, title: str, step: int) -> None:
-    """Refuse weights that are no numbers, as a step that was too long leaves them for good.
-
-    Raises:
-        ValueError: if one is not finite.
-    """
-    if not all(bool(weight.isfinite().all()) for weight in module.parameters()):
-        raise ValueError(
-            f"{title}: the training diverged, weights are not finite at step {step}: take a smaller optimizer.lr"
-        )
 
 
 class Averaging(WeightAveraging):

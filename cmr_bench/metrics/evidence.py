@@ -169,7 +169,7 @@ class Evidence:
             return self.pixels(*names)
         make = partial(self._encoded, encode)
         parts = ((n, self.pools[n].images) for n in names)
-        return torch.cat([self._once((space, n), partial(make, images)) for n, images in parts])
+        return torch.cat([self.once((space, n), partial(make, images)) for n, images in parts])
 
     def encoded(self, images: Images) -> Tensor:
         """(B, D) features, in the default space, of images that are in no pool."""
@@ -183,7 +183,7 @@ class Evidence:
     def segmented(self, arm: Arm | str, name: str, seed: int = 0, judge: str = "") -> Masks:
         """Masks (N, 1, H, W) that the segmenter of the arm, or of its name, draws into the pool's images."""
         segment, of = self._segments[judge], named(arm)
-        drawn = self._once(  # kept in a byte a pixel: there are as many as arms, seeds and pools
+        drawn = self.once(  # kept in a byte a pixel: there are as many as arms, seeds and pools
             ("segmented", of, name, seed, judge),
             lambda: segment(of, seed, self.pools[name]).byte().cpu(),
         )
@@ -192,7 +192,7 @@ class Evidence:
     def losses(self, name: str, times: Sequence[float], repeats: int) -> Tensor:
         """(N, repeats, len(times)) losses; repeat r meets every image with the same noise."""
         key = ("losses", name, tuple(times), repeats)
-        return self._once(key, lambda: self._losses(name, times, repeats))
+        return self.once(key, lambda: self._losses(name, times, repeats))
 
     def noised(self, name: str, t: Tensor, seeds: Seeds) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of (prediction, target) of the model's denoiser on the pool's images."""
@@ -213,17 +213,19 @@ class Evidence:
     def sampled(self, name: str, rows: Sequence[int], repeats: int) -> Images:
         """(len(rows), repeats, H, W) images that the model draws for the masks of these rows."""
         key = ("sampled", name, tuple(rows), repeats)
-        return self._once(key, lambda: self._sampled(name, rows, repeats))
+        return self.once(key, lambda: self._sampled(name, rows, repeats))
 
     def fitted(self, name: str) -> object:
         """A denoiser trained on the pool."""
         assert self._fit is not None
         fit = self._fit
-        return self._once(("fitted", name), lambda: fit(self.pools[name]))
+        return self.once(("fitted", name), lambda: fit(self.pools[name]))
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What several metrics ask for, made when first asked for."""
-        return self._once(key, make)
+        if key not in self._memo:
+            self._memo[key] = make()
+        return cast(T, self._memo[key])
 
     def _sampled(self, name: str, rows: Sequence[int], repeats: int) -> Images:
         masks = self.pools[name].masks[list(rows)].repeat_interleave(repeats, dim=0)
@@ -244,7 +246,7 @@ class Evidence:
         if space not in self._makers:
             known = ", ".join(("pixels", "features", *self._makers))
             raise ValueError(f"space is {space}, not one of {known}")
-        return self._once(("encoder", space), self._makers[space])
+        return self.once(("encoder", space), self._makers[space])
 
     def _encoded(self, encode: Encode, images: Images) -> Tensor:
         with torch.no_grad():
@@ -270,8 +272,3 @@ class Evidence:
         for start in range(0, len(pool), self._batch_size):
             rows = slice(start, start + self._batch_size)
             yield rows, pool.images[rows].to(self._device), pool.masks[rows].to(self._device)
-
-    def _once(self, key: Hashable, make: Callable[[], T]) -> T:
-        if key not in self._memo:
-            self._memo[key] = make()
-        return cast(T, self._memo[key])

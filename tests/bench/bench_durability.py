@@ -21,10 +21,10 @@ from omegaconf import OmegaConf
 
 from cmr_bench.checkpoints import WholeFiles
 from cmr_bench.config import build, conf_path, plain
+from cmr_bench.saving import Saving
 from cmr_bench.stages import Stages
 from cmr_bench.store import Cell
 from cmr_bench.tracking.tracker import Tracker
-from cmr_bench.training import Saving
 
 SPENT: dict[str, list[float]] = defaultdict(list)
 
