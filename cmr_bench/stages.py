@@ -198,7 +198,7 @@ class Stages(Cohort):
             reading = plain(self.config.model)
             return {
                 "format": FORMAT,
-                "reader": 2,  # raised when the same files are read as other images
+                "reader": 3,  # raised when the same files are read otherwise
                 "data": self.data_hash,
                 "spacing_mm": self.config.data.spacing_mm,
                 "normalise": plain(self.config.data.normalise),

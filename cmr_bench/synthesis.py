@@ -44,11 +44,14 @@ def synthetic_pool(name: str, samples: Samples, test: Pool) -> Pool:
 
 
 def released_pool(folder: Path, test: Pool) -> Pool:
-    """Images made elsewhere as the pool `synthetic`: those of one file are one subject.
+    """Images made elsewhere as the pool `synthetic`, with the subject, phase, slice and thickness that their files tell.
 
     Where they came without masks no structure is labelled.
     """
     pool = synthetic_pool("synthetic", Samples(folder / "samples.h5"), test)
     about = read_json(folder / "released.json")
-    table = pool.table.assign(subject=[f"synthetic-{i:05d}" for i in about["file_of_image"]])
+    told = pd.DataFrame(about["planes"]).reindex(
+        columns=["subject", "phase", "slice", "thickness_mm"]
+    )
+    table = pool.table.assign(**told.fillna(pool.table))
     return replace(pool, table=table, labels=tuple(about["labels"]))

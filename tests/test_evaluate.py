@@ -22,6 +22,7 @@ from cmr_bench.data.released import release
 from cmr_bench.evaluate import OWN, alike
 from cmr_bench.export import export
 from cmr_bench.launchers.jobs import KEYS
+from cmr_bench.metrics.fidelity.anatomy import volumes
 from cmr_bench.store import Cell, read_json
 from cmr_bench.synthesis import released_pool
 
@@ -190,11 +191,34 @@ def test_raw_intensities_and_another_grid_are_brought_to_the_datas(like, tmp_pat
     (here / "images" / "notes.txt").write_text("no image")
     pool, about = taken(here, like, labels={"lv": 7})
     assert pool.images.shape == (2, 1, 16, 16) and about["resampled"] == 1
-    assert set(pool.subjects) == {"synthetic-00000"}, "slices of one file are one subject"
+    assert set(pool.subjects) == {"synthetic-a"}, "slices of one file are one subject"
+    assert pool.table["slice"].tolist() == [0, 1] and set(pool.table["thickness_mm"]) == {8.0}
     assert pool.labels == (1,) and about["intensities"] == "percentiles"
     assert [float(pool.images.min()), float(pool.images.max())] == pytest.approx([-1, 1])
     area = float((pool.masks[0] == 1).sum()) * like.spacing_mm**2
     assert area == pytest.approx(math.pi * (12 * 1.25) ** 2, rel=0.1)
+
+
+def test_stacks_of_both_phases_have_volumes_and_an_ejection_fraction(like, tmp_path: Path) -> None:
+    """Cylinders of known radius, on the data's grid: pi r^2 over 3 slices of 8 mm, in ml."""
+    y, x = np.mgrid[:16, :16] - 7.5
+    out, radius = tmp_path / "scans", {"ED": 6.0, "ES": 4.0}
+    for part in ("images", "masks"):
+        (out / part).mkdir(parents=True)
+    for patient in ("p1", "p2"):
+        for phase, r in radius.items():
+            stack = np.repeat((np.hypot(y, x) < r)[..., None], 3, axis=2).astype(np.float32)
+            for part, values in (("images", 2 * stack - 1), ("masks", stack)):
+                header = np.diag([like.spacing_mm, like.spacing_mm, 8.0, 1.0])
+                file = out / part / f"{patient}_{phase}.nii.gz"
+                nib.save(nib.Nifti1Image(values, header), file)
+    pool, _ = taken(out, like)
+    found = volumes(pool)
+    assert found["subject"].tolist() == ["synthetic-p1", "synthetic-p2"]
+    pixels = {phase: (np.hypot(y, x) < r).sum() for phase, r in radius.items()}
+    ml = {phase: n * like.spacing_mm**2 * 3 * 8 / 1000 for phase, n in pixels.items()}
+    assert found["edv_lv"].tolist() == pytest.approx([ml["ED"]] * 2)
+    assert found["ef_lv"].tolist() == pytest.approx([100 * (1 - ml["ES"] / ml["ED"])] * 2)
 
 
 def test_faults_are_named_in_one_line_with_the_remedy(like, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from cmr_bench.data.contents import Item
 from cmr_bench.data.elsewhere import found, items, values_of
 from cmr_bench.data.grid import normalise as percentiles
 from cmr_bench.data.grid import window
+from cmr_bench.data.nnunet import CASE
 from cmr_bench.data.stack import Stack, right_ventricle_side
 from cmr_bench.store.files import write_json
 from cmr_bench.store.samples import Samples
@@ -58,14 +60,16 @@ def release(
     values = values_of(root, labels)
     parts: list[np.ndarray] = []
     masks: list[np.ndarray] = []
+    planes: list[dict[str, Any]] = []
     resampled, labelled = 0, set()
-    for item in items(root, values):
+    for number, item in enumerate(items(root, values)):
         stack = spaced(item, like, spacing_mm)
         image, mask, moved = gridded(item.name, stack, like)
         if not np.isfinite(image).all():
             raise ValueError(f"{item.name}: not all of its values are finite")
         parts.append(image)
         masks.append(mask)
+        planes += rows(number, item)
         resampled += moved
         labelled.add(item.labelled)
     kept = intensities == "range" or (intensities == "auto" and filled(parts))
@@ -86,7 +90,7 @@ def release(
     samples.put("synthetic", np.arange(len(every)), images)
     about = {
         "files": len(parts),
-        "file_of_image": np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
+        "planes": planes,
         "labels": [k for k in like.labels if k in values.values()] if True in labelled else [],
         "intensities": "kept" if kept else "percentiles",
         "resampled": resampled,
@@ -98,6 +102,26 @@ def release(
         "as they are" if kept else "scaled between percentiles of each file",
         resampled,
     )
+
+
+def rows(number: int, item: Item) -> list[dict[str, Any]]:
+    """Subject, phase, slice and thickness of each plane of a file.
+
+    The planes of a stack are those of the patient whom its name tells, as in nnU-Net: PATIENT, PATIENT_ED, PATIENT_ES. A
+    file of a single plane is a subject of its own, and has no phase.
+    """
+    depth = item.stack.image.shape[2]
+    named = re.match(CASE, re.sub(r"(_0000)?\.nii(\.gz)?$", "", item.name), re.IGNORECASE)
+    if depth == 1 or not named:
+        return [{"subject": f"synthetic-{number:05d}"}] * depth
+    phase = (named["phase"] or "").upper()
+    thickness = item.stack.thickness_mm
+    of_all = {
+        "subject": f"synthetic-{named['subject']}",
+        "phase": phase if phase in ("ED", "ES") else "",
+        "thickness_mm": thickness if np.isfinite(thickness) else None,
+    }
+    return [of_all | {"slice": k} for k in range(depth)]
 
 
 def spaced(item: Item, like: Pool, spacing_mm: float | None) -> Stack:

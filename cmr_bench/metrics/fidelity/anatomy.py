@@ -114,7 +114,10 @@ def shapes(pool: Pool, labels: Collection[int]) -> pd.DataFrame:
 
 
 def volumes(pool: Pool) -> pd.DataFrame:
-    """VOLUMES of each subject that has slices of both phases: ED, ES in ml and 100 (EDV - ESV) / EDV in %."""
+    """VOLUMES of each subject that has slices of both phases: ED, ES in ml and 100 (EDV - ESV) / EDV in %.
+
+    Slices of unknown thickness have no volume, and neither has their subject.
+    """
     table = pool.table
     ml = pool.spacing_mm**2 * table["thickness_mm"].to_numpy(dtype=float) / 1000
     found: dict[str, pd.Series] = {}
@@ -122,7 +125,7 @@ def volumes(pool: Pool) -> pd.DataFrame:
         slices = table[["subject", "phase"]].assign(
             ml=(pool.masks == k).flatten(1).sum(1).numpy() * ml
         )
-        both = slices.pivot_table(index="subject", columns="phase", values="ml", aggfunc="sum")
+        both = slices.groupby(["subject", "phase"])["ml"].sum(skipna=False).unstack()
         both = both.reindex(columns=["ED", "ES"]).dropna()
         edv, esv = both["ED"], both["ES"]
         found |= {f"edv_{name}": edv, f"esv_{name}": esv}

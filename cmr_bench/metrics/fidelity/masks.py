@@ -20,7 +20,7 @@ SUMMARY, EJECTION = "fidelity/mask_anatomy", "fidelity/mask_ef_lv"
 FLOOR = "real train against real test"
 ALONE = (
     "generated masks are single slices without subject and phase: volumes and the ejection "
-    "fraction need stacks of both phases"
+    "fraction need stacks of both phases, as released files PATIENT_ED and PATIENT_ES are"
 )
 
 
@@ -46,11 +46,11 @@ class MaskAnatomy(Metric):
     chance alone, so only what is above the floor counts. Each shape also has a score of its own:
     the mean over generated masks beside the mean over masks of test subjects, with the difference,
     its interval and its p after Holm over the shapes in `extra` and, with `apart` of this shape, in
-    the table `mask_anatomy` of the cell. Where the generated masks are stacks of both phases, so
-    are VOLUMES of subjects.
+    the table `mask_anatomy` of the cell. Where the masks are stacks of both phases, as those of
+    released images may be, so are VOLUMES of subjects.
 
     A structure that the data set does not label is not measured; one that a mask lacks counts in
-    `mask_structures` alone. Each generated mask is a subject of its own. Blind to the images, and
+    `mask_structures` alone. Each mask that is no slice of a stack is a subject of its own. Blind to the images, and
     to copies: how near a mask is to a training mask is a question of privacy.
     """
 
