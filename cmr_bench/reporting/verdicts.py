@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
 Row = Mapping[str, Any]
@@ -25,12 +25,15 @@ class Verdict(NamedTuple):
 def verdicts(record: Mapping[str, Any]) -> list[Verdict]:
     """One verdict for each order of controls, each control to catch and each to spare, of each metric.
 
-    `record` is the content of instruments.json. An order holds if the values are monotone and the
-    intervals of its two ends lie apart; if these overlap it is unresolved, and any reversal of
-    neighbours makes the metric unfit. A control is caught if its interval lies beyond the reference
-    and the interval of the reference, unresolved if its value alone does, and missed (unfit)
-    otherwise; one to spare must not lie beyond them with its whole interval. Questions about
-    controls that could not be answered are left out.
+    `record` is the content of instruments.json. An order is broken (unfit) where two of its controls
+    are reversed for certain: the worse one scores better, and the interval of their difference
+    leaves out zero (`apart`). It holds if the values are monotone and the intervals of its two ends
+    lie apart, and is unresolved otherwise: two controls whose intervals overlap widely are no proof
+    against a metric. A control is caught if its interval lies beyond the reference and the interval
+    of the reference, unresolved if its value alone does, and missed (unfit) otherwise: who lacks
+    the power to see a copy must not acquit, whether or not the miss is certain. One to spare must
+    not lie beyond them with its whole interval. Questions about controls that could not be answered
+    are left out.
     """
     answers = record.get("answers", [])
     found: list[Verdict] = []
@@ -94,11 +97,24 @@ def _asked(
 
 def order_verdict(chain: Sequence[Row]) -> tuple[State, str]:
     """Of answers about controls from best to worst."""
-    for better, worse in pairwise(chain):
-        if _badness(worse, worse["value"]) < _badness(better, better["value"]):
+    for better, worse in combinations(chain, 2):
+        if apart(worse, better):
             return "unfit", f"{worse['control']} scores better than {better['control']}"
+    values = [_badness(row, row["value"]) for row in chain]
     first, last = _ends(chain[0])[1], _ends(chain[-1])[0]
-    return ("holds", "") if last > first else ("unresolved", "")
+    return ("holds", "") if values == sorted(values) and last > first else ("unresolved", "")
+
+
+def apart(one: Row, other: Row) -> bool:
+    """Whether `one` scores better than `other` for certain: by more than sqrt(a^2 + b^2).
+
+    a and b are the arms of the two intervals that point at each other, and the bound is the limit of
+    the difference of two independent estimates by the recovery of variance (Zou and Donner, 2008,
+    "Construction of confidence intervals about effect measures", section 2). Controls judged
+    against the same real images are correlated positively, for which it is on the safe side.
+    """
+    best, worst = _badness(one, one["value"]), _badness(other, other["value"])
+    return worst - best > math.hypot(_ends(one)[1] - best, worst - _ends(other)[0])
 
 
 def caught(row: Row) -> tuple[State, str]:

@@ -9,7 +9,8 @@ from cmr_bench.reporting.cells import entries
 from cmr_bench.reporting.page import page
 from cmr_bench.reporting.paired import paired
 from cmr_bench.reporting.tables import compare, terminal
-from cmr_bench.reporting.verdicts import struck, verdicts
+from cmr_bench.reporting.verdicts import order_verdict, struck, verdicts
+from cmr_bench.seeds import numpy_rng
 from cmr_bench.store import Store
 from cmr_bench.types import Score
 
@@ -42,6 +43,30 @@ def test_an_order_holds_if_it_is_monotone_and_its_ends_lie_apart(values, state):
     assert states(KID, *kid(*values)) == [state]
     turned = [1 - value for value in values]
     assert states(KID, *kid(*turned, better="higher")) == [state]
+
+
+@pytest.mark.parametrize(
+    ("worse", "half", "state"),
+    [(0.09, 1.1, "unresolved"), (0.02, 0.05, "unfit"), (0.04, 0.05, "unresolved")],
+)
+def test_a_reversal_counts_only_beyond_the_interval_of_the_difference(worse, half, state):
+    chain = [answer("heldout", 0.1, half), answer("painter", worse, half)]
+    assert states({"names": ["fidelity/kid"], "orders": [["heldout", "painter"]]}, *chain) == [state]  # fmt: skip
+    turned = [row | {"value": -row["value"], "low": -row["high"], "high": -row["low"], "better": "higher"} for row in chain]  # fmt: skip
+    assert order_verdict(turned)[0] == state
+
+
+def test_controls_of_one_law_seldom_break_an_order():
+    draw, broken = numpy_rng("one law"), 0
+    for a, b in draw.normal(size=(2000, 2)):
+        chain = [answer("heldout", a, 1.96), answer("vendor", b, 1.96)]
+        broken += order_verdict(chain)[0] == "unfit"
+    assert 0.015 < broken / 2000 < 0.035
+
+
+def test_a_chain_is_held_at_its_ends_too():
+    rising = [answer(c, v, 0.05) for c, v in zip("abc", (0.1, 0.05, 0.0), strict=True)]
+    assert order_verdict(rising) == ("unfit", "c scores better than a")
 
 
 def test_a_reversal_names_the_controls():
