@@ -110,7 +110,7 @@ def apart(one: Row, other: Row) -> bool:
 
     a and b are the arms of the two intervals that point at each other, and the bound is the limit of
     the difference of two independent estimates by the recovery of variance (Zou and Donner, 2008,
-    "Construction of confidence intervals about effect measures", section 2). Controls judged
+    "Construction of confidence limits about effect measures", Stat. Med. 27). Controls judged
     against the same real images are correlated positively, for which it is on the safe side.
     """
     best, worst = _badness(one, one["value"]), _badness(other, other["value"])

@@ -17,7 +17,7 @@ class Means(torch.nn.Module):
     fingerprint = "0123456789abcdef"
 
     def forward(self, images):
-        return torch.nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
+        return torch.nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)
 
 
 def absent():
@@ -42,7 +42,7 @@ def test_a_space_is_made_once_and_when_asked_for(judge, test):
 @pytest.mark.parametrize("metric", [KID(repeats=20), FID(), Manifold()])
 def test_each_space_has_scores_of_its_own(metric, judge):
     metric.spaces = ("features", "cardiac", "inception")
-    evidence = judge(spaces={"cardiac": Means, "inception": absent})
+    evidence = judge(encode=Means(), spaces={"cardiac": Means, "inception": absent})
     scores = {s.name: s for s in metric.scores(evidence)}
     for name in metric.names:
         default, second, third = (scores[name + end] for end in ("", "_cardiac", "_inception"))
@@ -50,7 +50,7 @@ def test_each_space_has_scores_of_its_own(metric, judge):
         assert second.value == second.value and second.extra["encoder"] == "0123456789ab"
         assert third.value != third.value and third.reason.startswith("weights are missing")
     metric.spaces = ("features",)
-    alone = {s.name: s for s in metric.scores(judge())}
+    alone = {s.name: s for s in metric.scores(judge(encode=Means()))}
     assert all(scores[name].value == alone[name].value for name in metric.names)
 
 
@@ -60,7 +60,7 @@ def test_a_floor_in_sample_says_so(metric, judge):
         trained_on = "train"
 
     metric.spaces = ("features", "cardiac")
-    scores = {s.name: s for s in metric.scores(judge(spaces={"cardiac": Fitted}))}
+    scores = {s.name: s for s in metric.scores(judge(encode=Means(), spaces={"cardiac": Fitted}))}
     for name in type(metric).names:
         assert scores[name].reference_name == "real train against real test"
         assert scores[f"{name}_cardiac"].reference_name == (
@@ -150,8 +150,17 @@ def test_fid_at_infinite_n_of_two_subjects_is_not_known():
     assert limit != limit and error != error
 
 
+def test_fid_at_infinite_n_needs_more_images_than_dimensions(judge):
+    """With fewer the distance of equal laws falls too slowly to be drawn out to 0: 478 to 389 at n = 100, d = 400."""
+    x, y = torch.randn(2, 100, 80, generator=torch.Generator().manual_seed(0))
+    assert all(found != found for found in extrapolated(x, y))
+    assert abs(extrapolated(x[:, :8], y[:, :8])[0]) < 0.3 * frechet_distance(x[:, :8], y[:, :8])
+    limit = FID().scores(judge())[1]
+    assert limit.value != limit.value and "more images than the 64 dimensions" in limit.reason
+
+
 def test_the_interval_of_fid_at_infinite_n_holds_the_error_of_the_line(judge):
-    plain, limit = FID().scores(judge())
+    plain, limit = FID().scores(judge(encode=Means()))
     half = (limit.high - limit.low) / 2
     assert limit.value - limit.low == pytest.approx(half)
     assert half > (plain.high - plain.value) * (1 + 1e-9)

@@ -64,9 +64,9 @@ def extrapolated(
     The bias of the Frechet distance falls as one over the number of independent rows, so a straight
     line through its values at `sizes` numbers of rows, from half of them to all, meets 0 at the
     unbiased value. Rows of one subject are not independent: whole subjects are left out, of both
-    sets by the same share, since both are finite (without subjects each row is one). The line holds
-    where there are more rows than dimensions; with fewer it still takes most of the bias away. The
-    error is that of the line. Both nan where there are too few subjects to leave any out.
+    sets by the same share, since both are finite (without subjects each row is one). The error is
+    that of the line. The line holds where there are more rows than dimensions alone: both are nan
+    where the smallest sets have no more, or there are too few subjects to leave any out.
     """
     xs, ys = (
         np.arange(len(v)) if s is None else np.unique(np.asarray(s), return_inverse=True)[1]
@@ -79,6 +79,8 @@ def extrapolated(
                 v[_thinned(group, share, torch_rng("fid", seed, side, draw, f"{share:.3f}"))]
                 for side, v, group in (("x", x, xs), ("y", y, ys))
             )
+            if min(len(a), len(b)) <= x.shape[1]:
+                return float("nan"), float("nan")
             inverse.append(1 / len(a) + 1 / len(b))
             values.append(frechet_distance(a, b))
     if len(set(inverse)) < 3:
@@ -110,8 +112,8 @@ class FID(Metric):
     The estimate is biased upwards by an amount that depends on n and on the model (Chong & Forsyth
     2020), more so with fewer images than dimensions, so only numbers at equal n compare. The
     interval is a jackknife over groups of subjects: the bootstrap repeats rows and would add to the
-    bias. `fidelity/fid_infinity` is extrapolated to infinite n beside its floor extrapolated alike;
-    it may be negative, as any unbiased distance. Its interval adds the error of the line to that of
+    bias. `fidelity/fid_infinity` is extrapolated to infinite n beside its floor extrapolated alike, where
+    half of the subjects have more images than there are dimensions; it may be negative, as any unbiased distance. Its interval adds the error of the line to that of
     FID, in squares.
     """
 
@@ -167,7 +169,10 @@ class FID(Metric):
             **about,
         )
         if limit != limit:
-            reason = "too few subjects to leave any out"
+            reason = (
+                f"the line needs more images than the {x.shape[1]} dimensions in half of the subjects; "
+                f"there are {n} synthetic and {len(y)} real ones"
+            )
             return [fid, Score("fidelity/fid_infinity", limit, reason=reason)]
         beyond = score(
             "fidelity/fid_infinity",

@@ -94,7 +94,8 @@ class PaperFID(FID):
     """Frechet distance of the first 1000 images of matched and of test, which share their masks.
 
     In the features of the run; the study's own are those of encoder=inception. Fewer images than
-    dimensions, and no floor beside it in the study: here train against test.
+    dimensions, and no floor beside it in the study: here as many images of train against test, as
+    far as there are so many.
     """
 
     names = ("fidelity/paper_fid",)
@@ -116,7 +117,7 @@ class PaperFID(FID):
                 n=len(x),
                 unit="images",
                 better="lower",
-                reference=frechet_distance(real, y),
+                reference=frechet_distance(real[: len(x)], y),
                 reference_name="real train against real test",
                 extra={"dimensions": x.shape[1]},
             )
