@@ -14,7 +14,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from cmr_bench import training
+from cmr_bench import saving
 from cmr_bench.config import conf_path
 from cmr_bench.interruption import EXIT_CODE, Flag, Stopped
 from cmr_bench.launchers import local, worker
@@ -180,12 +180,12 @@ def test_a_training_says_every_half_a_minute_where_it_is(
 ) -> None:
     caplog.set_level("INFO")
     clock = [0.0]
-    monkeypatch.setattr(training.time, "monotonic", lambda: clock[0])
-    saving = training.Saving(tmp_path / "x", title="DDPM", minutes=60, validate_every=None)
+    monkeypatch.setattr(saving.time, "monotonic", lambda: clock[0])
+    kept = saving.Saving(tmp_path / "x", title="DDPM", minutes=60, validate_every=None)
     trainer: Any = SimpleNamespace(global_step=40, max_steps=100, world_size=1)
-    saving.on_train_start(trainer, None)  # type: ignore[arg-type]
+    kept.on_train_start(trainer, None)  # type: ignore[arg-type]
     for clock[0], trainer.global_step in ((29, 49), (30, 50), (31, 51), (60, 60)):
-        saving.on_train_batch_end(trainer, torch.nn.Linear(1, 1), None)  # type: ignore[arg-type]
+        kept.on_train_batch_end(trainer, torch.nn.Linear(1, 1), None)  # type: ignore[arg-type]
     assert caplog.messages == [
         "DDPM: training goes on at step 40",
         "DDPM: step 50 of 100, 2.5 minutes left",
