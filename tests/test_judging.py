@@ -90,7 +90,7 @@ def test_a_control_is_the_same_whatever_the_budget_of_the_fit(stages):
 def test_every_arm_takes_the_same_number_of_steps(stages, tmp_path):
     """Also where they are halved between synthetic and real images, in this order."""
     here = stages()
-    pools = {**here.pools, "synthetic": tiny.pool(6, seed=2)}
+    pools = {**here.pools, "synthetic": tiny.pool(16, seed=2)}
     arms = [ARMS["both"], Arm("mix", ratio=2), Arm("first", ratio=None, pretrain=True), Arm("strong", strong=True)]  # fmt: skip
     for arm in arms:
         fit_segmenter(here, arm, pools, 0, tmp_path / arm.name)

@@ -31,13 +31,23 @@ def test_the_three_arms_that_metrics_may_name(train, test):
     assert [ARMS[n].kind for n in ("real", "synthetic", "both")] == ["real", "synthetic", "both"]
 
 
-@pytest.mark.parametrize("ratio", [0.5, 1, 2, 4])
-def test_ratio_counts_synthetic_images_and_repeats_them_evenly(train, test, ratio):
+@pytest.mark.parametrize("ratio", [0.5, 2 / 3])
+def test_ratio_counts_different_synthetic_images(train, test, ratio):
     real, synthetic = training_pools(Arm("mix", ratio=ratio), train, test, 0)
     assert len(synthetic) == round(ratio * len(real))
-    _, times = np.unique(synthetic.images.flatten(1).sum(1).numpy(), return_counts=True)
-    assert times.max() - times.min() <= 1
-    assert len(times) == min(len(test), len(synthetic))
+    assert len(np.unique(synthetic.images.flatten(1).numpy(), axis=0)) == len(synthetic)
+
+
+def test_no_image_is_repeated(train, test):
+    """The training pool has 72 slices, a subject six of them; there are 48 other images."""
+    arm = Arm("mix", ratio=4)
+    reason = "1:4 needs 288 synthetic images and there are 48: raise synthesis.count"
+    assert arm.lacks(train, len(test)) == reason
+    assert arm.lacks(train, 288) is None
+    assert Arm("few", subjects=2, ratio=4).lacks(train, 48, [0, 1, 2]) is None
+    assert "needs 72" in str(Arm("few", subjects=3, ratio=4).lacks(train, 48, [0, 1, 2]))
+    with pytest.raises(ValueError, match=f"arm mix: {reason}"):
+        training_pools(arm, train, test, 0)
 
 
 def test_ratio_goes_by_the_real_images_that_the_arm_has(train, test):
@@ -52,10 +62,10 @@ def test_impossible_arms_are_refused(train):
         Arm("early", pretrain=True)
     with pytest.raises(ValueError, match="there is no arm reel: take one of real"):
         named("reel")
-    assert Arm("many", subjects=99).lacks(train) == (
+    assert Arm("many", subjects=99).lacks(train, 0) == (
         "99 real subjects are wanted and the training pool has 12"
     )
-    assert ARMS["real"].lacks(train) is None
+    assert ARMS["real"].lacks(train, 0) is None
 
 
 def test_what_lies_on_the_learning_curve():

@@ -133,13 +133,16 @@ def test_comparisons_of_too_few_subjects_are_none(judge, test):
     assert [s.extra["comparisons"] for s in gaps] == [2] * 4
 
 
-def test_synthetic_images_are_as_many_as_the_ratio_leaves(judge):
-    """Of 60; the training pool has 72 slices, three of its subjects 18."""
+def test_synthetic_images_are_as_many_as_the_ratio_asks_for(judge):
+    """There are 60; the training pool has 72 slices, three of its subjects 18."""
     arms = [Arm("half", ratio=0.5), Arm("two", ratio=2), Arm("few", subjects=3, ratio=2)]
     found = named(judge(segment=learns), arms=["real", "synthetic", "both", *arms])
-    expected = {"half": 36, "two": 60, "few": 36, "both": 60, "real": 0}
+    expected = {"half": 36, "few": 36, "both": 60, "real": 0}
     for name, count in expected.items():
         assert found[f"utility/{name}_dice"].extra["synthetic_images"] == count, name
+    reason = "1:2 needs 144 synthetic images and there are 60: raise synthesis.count"
+    assert found["utility/two_dice"].reason == reason
+    assert "utility/two_dice_gap" not in found
 
 
 def test_worth_is_read_off_the_real_curve(judge):

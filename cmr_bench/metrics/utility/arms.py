@@ -16,10 +16,10 @@ class Arm:
     """A training set out of real subjects and synthetic images, and how the network meets it.
 
     `subjects`: how many real ones (None: all, 0: none); for one seed those of a small number are
-    among those of a larger one. `ratio`: synthetic images for each real one, the synthetic set
-    thinned or repeated to fit (None: the set as it is, 0: none of it). `strong`: with the strong
-    augmentation in place of the usual one. `pretrain`: half of the steps on the synthetic images,
-    then the other half on the real ones. `fits`: how many of the metric's seeds are used (None: all).
+    among those of a larger one. `ratio`: different synthetic images for each real one (None: all
+    that there are, 0: none of them). `strong`: with the strong augmentation in place of the usual
+    one. `pretrain`: half of the steps on the synthetic images, then the other half on the real
+    ones. `fits`: how many of the metric's seeds are used (None: all).
     """
 
     name: str
@@ -55,12 +55,22 @@ class Arm:
     def real_subjects(self, train: Pool) -> int:
         return self.subjects if self.subjects is not None else len(set(train.subjects))
 
-    def lacks(self, train: Pool) -> str | None:
-        """Why this arm cannot be trained, in one line; None if it can."""
+    def lacks(self, train: Pool, synthetic: int, seeds: Sequence[int] = (0,)) -> str | None:
+        """Why this arm cannot be trained on so many synthetic images, in one line; None if it can."""
         there = len(set(train.subjects))
         if self.real_subjects(train) > there:
             return f"{self.subjects} real subjects are wanted and the training pool has {there}"
+        wanted = max(self.wants(train, seed) for seed in seeds) if self.ratio else 0
+        if wanted > synthetic:
+            return (
+                f"1:{self.ratio:g} needs {wanted} synthetic images and there are {synthetic}: "
+                "raise synthesis.count"
+            )
         return None
+
+    def wants(self, train: Pool, seed: int) -> int:
+        """Synthetic images that its ratio asks for beside the real ones of a seed."""
+        return round((self.ratio or 0) * len(some_subjects(train, self.subjects, seed)))
 
 
 ARMS = {
@@ -90,19 +100,22 @@ def some_subjects(train: Pool, count: int | None, seed: int) -> Pool:
     return train.take(np.flatnonzero(np.isin(train.subjects, names)))
 
 
-def some_images(pool: Pool, ratio: float | None, real: int, seed: int) -> Pool:
-    """round(ratio * real) images of the pool, each as often as any other within one."""
-    if ratio is None:
-        return pool
-    order = numpy_rng("some images", seed).permutation(len(pool))
-    return pool.take(np.resize(order, round(ratio * real)))
+def some_images(pool: Pool, count: int, seed: int) -> Pool:
+    """`count` different images of the pool."""
+    return pool.take(numpy_rng("some images", seed).permutation(len(pool))[:count])
 
 
 def training_pools(arm: Arm, train: Pool, synthetic: Pool | None, seed: int) -> Sequence[Pool]:
-    """The pools that the arm is made of: real subjects, then synthetic images, where it has them."""
-    real = some_subjects(train, arm.subjects, seed)
-    parts = [] if arm.kind == "synthetic" else [real]
+    """The pools that the arm is made of: real subjects, then synthetic images, where it has them.
+
+    Raises:
+        ValueError: in one line, where the arm lacks subjects or images; no image is ever repeated.
+    """
+    if reason := arm.lacks(train, len(synthetic or ()), [seed]):
+        raise ValueError(f"arm {arm.name}: {reason}")
+    parts = [] if arm.kind == "synthetic" else [some_subjects(train, arm.subjects, seed)]
     if arm.kind != "real":
         assert synthetic is not None
-        parts.append(some_images(synthetic, arm.ratio, len(real), seed))
+        wanted = arm.wants(train, seed)
+        parts.append(some_images(synthetic, wanted, seed) if arm.ratio else synthetic)
     return parts

@@ -10,7 +10,7 @@ import pandas as pd
 
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
-from cmr_bench.metrics.utility.arms import Arm, named, some_subjects
+from cmr_bench.metrics.utility.arms import Arm, named
 from cmr_bench.metrics.utility.breakdown import breakdown, volumes
 from cmr_bench.metrics.utility.worth import worth
 from cmr_bench.metrics.volumes import cases, ejection
@@ -94,7 +94,7 @@ class Segmentation(Metric):
         pool, train = evidence.pools[domain], evidence.pools["train"]
         learnt = {*train.labels} & {*evidence.pools["synthetic"].labels}
         labels = [k for k in pool.labels if k in learnt]
-        for arm in (arm for arm in self.arms if not arm.lacks(train)):
+        for arm in (arm for arm in self.arms if not self._lacks(arm, evidence)):
             seeds = self.seeds[: arm.fits]
             drawn = [evidence.segmented(arm, domain, seed) for seed in seeds]
             about = describe(arm, evidence, seeds)
@@ -199,26 +199,27 @@ class Segmentation(Metric):
             evidence.tables[f"utility_{name}"] = pd.concat(parts, ignore_index=True)
 
     def _impossible(self, evidence: Evidence) -> list[Score]:
-        """Arms that this cohort is too small for, with the reason."""
-        reasons = {arm.name: arm.lacks(evidence.pools["train"]) for arm in self.arms}
+        """Arms that there are too few real subjects or synthetic images for, with the reason."""
+        reasons = {arm.name: self._lacks(arm, evidence) for arm in self.arms}
         return [
             Score(f"utility/{name}_dice", np.nan, reason=reason)
             for name, reason in reasons.items()
             if reason
         ]
 
+    def _lacks(self, arm: Arm, evidence: Evidence) -> str | None:
+        pools = evidence.pools
+        return arm.lacks(pools["train"], len(pools["synthetic"]), self.seeds[: arm.fits])
+
 
 def describe(arm: Arm, evidence: Evidence, seeds: Sequence[int]) -> dict[str, float | str]:
-    """What stands beside each score of an arm; `synthetic_images` are different ones that its first fit sees."""
+    """What stands beside each score of an arm; `synthetic_images` are those that its first fit sees."""
     train, there = evidence.pools["train"], len(evidence.pools["synthetic"])
-    if arm.ratio:
-        real = len(some_subjects(train, arm.subjects, seeds[0]))
-        there = min(there, round(arm.ratio * real))
     return {
         "segmenter_seeds": len(seeds),
         "real_subjects": arm.real_subjects(train),
         "synthetic": f"{arm.ratio:g} to 1" if arm.ratio else "none" if arm.ratio == 0 else "all",
-        "synthetic_images": 0 if arm.kind == "real" else there,
+        "synthetic_images": there if arm.ratio is None else arm.wants(train, seeds[0]),
         "on_curve": str(arm.on_curve).lower(),
     }
 
