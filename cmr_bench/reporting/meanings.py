@@ -34,6 +34,7 @@ MEANINGS = {
     r"psnr|ssim|lpips": "likeness of a synthetic image to the real image of the same mask; neither high nor low is good in itself",
     r"dice_ratio": "Dice over that of the same network trained on real images",
     r"dice_gap": "Dice less that of the same network trained on real images",
+    r"_gain$": "Dice that synthetic images add beside few real subjects, over the same network trained on those subjects alone",
     r"dice|iou": "overlap with the true mask of unseen subjects of a network trained on synthetic images, or on those that the name says",
     r"hd95|asd": "distance of the contours of that network from the true ones",
     r"volume_error|ef_error": "error of volume or ejection fraction by that network",

@@ -5,6 +5,9 @@
 Slices share half of their variance with the other slices of their subject. "plain" is the percentile
 interval over subjects, "slices" resamples slices as if they were independent; both stand there to show
 what the interval of the benchmark mends.
+
+Gap and worth of several fits: 14 test subjects, one to five fits of a standard deviation between them, on a learning curve
+like that of ACDC. "over subjects alone" averages the fits and resamples subjects.
 """
 
 from __future__ import annotations
@@ -18,10 +21,20 @@ import pandas as pd
 from scipy.stats import norm
 
 from cmr_bench import stats
+from cmr_bench.metrics.utility.crossed import estimate
+from cmr_bench.metrics.utility.worth import worth
 
 SUBJECTS = (15, 30, 60)
 REPEATS = 1000
 DICE = 6 / 7
+TESTED = 14
+FITS = (1, 3, 5)
+SPREADS = (0.0, 0.01, 0.03)
+COUNTS = (4, 8, 16, 32, 49)
+CURVE = np.array([0.69, 0.77, 0.82, 0.85, 0.855])
+LOOSE = np.array([2, 1.5, 1, 0.7, 0.7])
+"""Standard deviation of a fit at each count, over that at 16: the fewer subjects are drawn, the more it matters who."""
+TARGET = 0.835
 Interval = tuple[float, float]
 
 
@@ -90,6 +103,28 @@ def normal_gap(rng: np.random.Generator, n: int, seed: int) -> bool:
     return holds(stats.difference(one, one * 0, repeats=REPEATS, seed=seed)[1:], -0.02)
 
 
+def fits_gap(rng: np.random.Generator, fits: int, spread: float, seed: int, alone: bool) -> bool:
+    """Mean of cells that vary by subject (0.03), by fit (`spread`) and by both (0.02); the truth is 0."""
+    cells = 0.03 * rng.normal(size=TESTED) + spread * rng.normal(size=(fits, 1))
+    cells = cells + 0.02 * rng.normal(size=(fits, TESTED))
+    cells = cells.mean(axis=0, keepdims=True) if alone else cells
+    found = estimate(lambda m: m[:, 0], cells[None], cells, repeats=REPEATS, seed=seed)
+    return holds(found[1:], 0)
+
+
+def fits_worth(rng: np.random.Generator, fits: int, spread: float, seed: int, alone: bool) -> bool:
+    """The truth lies between 16 and 32."""
+    level = rng.normal(0, 0.05, TESTED)
+    fit = spread * LOOSE[:, None, None] * rng.normal(size=(5, fits, 1))
+    curve = CURVE[:, None, None] + fit + level + 0.02 * rng.normal(size=(5, fits, TESTED))
+    target = TARGET + 0.7 * spread * rng.normal(size=(fits, 1)) + level
+    target = target + 0.02 * rng.normal(size=(fits, TESTED))
+    if alone:
+        curve, target = curve.mean(axis=1, keepdims=True), target.mean(axis=0, keepdims=True)
+    found = worth(COUNTS, curve, target, repeats=REPEATS, seed=seed).patients
+    return holds(found[1:], np.exp(np.interp(TARGET, CURVE, np.log(COUNTS))))
+
+
 def holds(interval: np.ndarray | Interval, truth: float) -> bool:
     return bool(interval[0] <= truth <= interval[1])
 
@@ -118,6 +153,18 @@ def main() -> None:
             rng = np.random.default_rng([n, len(name)])
             found.append(np.mean([case(rng, n, run) for run in range(runs)]))
         print(f"{name:36}" + "".join(f"{100 * share:11.1f} %" for share in found), flush=True)
+    print(f"\n{TESTED} subjects; columns: fits, standard deviation of a fit")
+    columns = [(fits, spread) for fits in FITS for spread in SPREADS]
+    print(f"{'':36}" + "".join(f"{f'{fits}, {spread:g}':>9}" for fits, spread in columns))
+    for name, several in (("gap", fits_gap), ("worth", fits_worth)):
+        for alone in (False, True):
+            found = []
+            for fits, spread in columns:
+                rng = np.random.default_rng([fits, int(1000 * spread)])
+                held = [several(rng, fits, spread, run, alone) for run in range(runs)]
+                found.append(np.mean(held))
+            title = f"{name}, over subjects alone" if alone else name
+            print(f"{title:36}" + "".join(f"{100 * share:7.1f} %" for share in found), flush=True)
     print(f"{'standard error at 95 %':36}{100 * np.sqrt(0.95 * 0.05 / runs):11.1f} %")
 
 

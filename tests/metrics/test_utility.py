@@ -125,6 +125,58 @@ def test_p_values_are_corrected_for_all_comparisons(judge, test):
     assert same["p"] == pytest.approx(1) == same["p_holm"]
 
 
+def test_few_subjects_with_synthetic_images_are_compared_with_the_same_alone(judge, test):
+    """Roll by seed: fits of the few differ by it, and one of theirs is worse than the other."""
+
+    def segment(arm, seed, pool):
+        shift = {"few3": 2 + seed, "few3_both": 1}.get(arm.name, 0)
+        return pool.masks.roll(shift, dims=-1)
+
+    arms = [*PLAN[:2], Arm("few3", subjects=3), Arm("few3_both", subjects=3, ratio=None)]
+    arms += [Arm("few6_both", subjects=6, ratio=None)]  # without few6 there is nothing beside it
+    external = replace(test, name="external", labels=(1,))
+    found = named(judge(segment=segment, pools={"external": external}), arms=arms, seeds=[0, 1, 2])
+    assert "utility/few6_both_gain" not in found and "utility/gain" not in found
+    for prefix in ("utility/", "utility/external_"):
+        gain = found[f"{prefix}few3_both_gain"]
+        own, alone = (found[f"{prefix}{name}_dice"].value for name in ("few3_both", "few3"))
+        assert gain.value == pytest.approx(own - alone)
+        assert gain.reference == 0 and "same real subjects alone" in gain.reference_name
+        assert 0 < gain.extra["fits_low"] < gain.value < gain.extra["fits_high"]
+        assert gain.low < gain.extra["fits_low"]  # three fits are few
+        assert gain.extra["comparisons"] == 2 * (4 + 1)
+        assert gain.extra["p"] < gain.extra["p_holm"]
+        assert gain.extra["interval_over"] == "test subjects and the seeds of 3 fits"
+
+
+def test_one_fit_says_what_its_interval_covers(judge):
+    found = named(judge(segment=learns), arms=PLAN)
+    for name in ("dice_gap", "dice_ratio", "worth", "few3_both_gain"):
+        extra = found[f"utility/{name}"].extra
+        assert extra["interval_over"] == "test subjects alone: there is one fit", name
+        assert "fits_low" not in extra
+
+
+def test_blanks_have_reasons(judge, test):
+    """End-diastole alone; no right ventricle in any mask; a domain whose structures nobody was taught."""
+    alone = replace(test.take((test.table["phase"] == "ED").to_numpy()), name="test")
+    bare = replace(alone, masks=alone.masks.where(alone.masks != 3, 0))
+    other = replace(test, name="external", labels=())
+
+    def segment(arm, seed, pool):
+        return pool.masks.where(pool.masks != 3, 0)
+
+    evidence = judge(segment=segment, pools={"test": bare, "external": other})
+    found = named(evidence, arms=PLAN[:5])
+    blank = {name: score.reason for name, score in found.items() if score.value != score.value}
+    assert blank["utility/ef_error_lv"] == "no subject of test has a structure lv at both ED and ES"
+    assert blank["utility/dice_rv"] == "no volume of test has a structure rv"
+    for name in ("dice", "dice_gap", "dice_ratio", "worth"):
+        assert "external labels no structure that" in blank[f"utility/external_{name}"], name
+    assert all(blank.values()), [name for name, reason in blank.items() if not reason]
+    assert not any("\n" in reason for reason in blank.values())
+
+
 def test_comparisons_of_too_few_subjects_are_none(judge, test):
     two = replace(test.take(slice(0, 12)), name="external")
     found = named(judge(segment=learns, pools={"external": two}), arms=PLAN[:3])

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from cmr_bench.stats import Array, Estimate, expanded_percentile, multiplicities
+from cmr_bench.metrics.utility.crossed import draws
+from cmr_bench.stats import Array, Estimate, expanded_percentile
 
 
 class Worth(NamedTuple):
-    """Real patients with an interval, and the shares of bootstrap samples beyond either end of the curve."""
+    """Real patients with an interval, the shares of its samples beyond either end of the curve, and what each fit gives."""
 
     patients: Estimate
     above: float
     below: float
-    n: int
+    fits: Array
 
 
 def monotone(values: Array) -> Array:
@@ -55,8 +55,8 @@ def equivalent(counts: Sequence[int], curve: Array, target: Array) -> Array:
 
 def worth(
     counts: Sequence[int],
-    curve: pd.DataFrame,
-    target: pd.Series,
+    curve: Array,
+    target: Array,
     *,
     base: int = 0,
     repeats: int = 2000,
@@ -64,28 +64,31 @@ def worth(
 ) -> Worth:
     """Real patients that have to be added to `base` ones to do as well as an arm does.
 
-    `curve` has the Dice of each test subject (rows) after training on counts[k] real ones (columns),
-    `target` that of the arm. Test subjects are resampled, the curve is made monotone anew in each
-    sample. Where the arm leaves the curve, nothing is made up: past its end the number of all real
-    subjects stands, to be read as "or more", and before its first point a value is held to that
-    point and a lower limit to 0.
+    `curve` (m, K, n) has the Dice of K fits on n test subjects after training on counts[k] real ones, `target` (K, n) that of
+    the arm. Fits and test subjects are drawn anew (`crossed.draws`, by the error of the arm less the curve at the same
+    place), and the curve is made monotone anew in each sample. Where the arm leaves the curve, nothing is made up: past its
+    end the number of all real subjects stands, to be read as "or more", and before its first point a value is held to
+    that point and a lower limit to 0.
     """
-    both = curve.assign(target=target).dropna()
-    table, n = both.to_numpy(), len(both)
 
-    def found(weights: Array) -> Array:
-        means = weights @ table / weights.sum(axis=1, keepdims=True)
+    def found(means: Array) -> Array:
         return equivalent(counts, monotone(means[:, :-1]), means[:, -1])
 
-    value = found(np.ones((1, n)))[0] if n else float("nan")
-    samples = found(multiplicities(n, repeats=repeats, seed=seed)) if n else np.zeros(0)
-    held = np.clip(samples, counts[0], counts[-1])
+    arms, n = np.concatenate([curve, target[None]]), target.shape[1]
+    value = held(found(arms.mean(axis=(1, 2))[None]), counts)[0]
+    beside = [np.interp(np.log(value), np.log(counts), one) for one in np.eye(len(counts))]
+    contrast = target - np.tensordot(beside, curve, axes=1)
+    samples = found(draws(arms, contrast, repeats=repeats, seed=seed))
     low = expanded_percentile(value, np.minimum(samples, counts[-1]), n).low
-    high = expanded_percentile(value, held, n).high
-    value = float(np.clip(value, counts[0], counts[-1]))
+    high = expanded_percentile(value, held(samples, counts), n).high
     return Worth(
-        Estimate(value - base, low - base, high - base),
-        above=float(np.isinf(samples).mean()) if n else float("nan"),
-        below=float((samples == 0).mean()) if n else float("nan"),
-        n=n,
+        Estimate(float(value - base), low - base, high - base),
+        above=float(np.isinf(samples).mean()),
+        below=float((samples == 0).mean()),
+        fits=held(found(arms.mean(axis=2).T), counts) - base,
     )
+
+
+def held(patients: Array, counts: Sequence[int]) -> Array:
+    """Values beyond the curve held to its ends."""
+    return np.clip(patients, counts[0], counts[-1])
