@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KEYS: dict[str, Any] = {"cell": str, "out": str, "format": str, "adherence": float}
 TABLE = "adherence_images.csv"
 FEW = 0.2
-"""Share of the pairs below which a softer rule is worth naming."""
+"""Yield below which a softer rule is worth naming."""
 
 
 def task(config: Any) -> None:
@@ -35,11 +35,11 @@ def task(config: Any) -> None:
 def export(folder: Path, out: Path, *, form: str = "nnunet", adherence: float | None = 0.8) -> str:
     """Write the pairs of a cell with a mean Dice of at least `adherence` to `out`; the lines that say what is there.
 
-    A pair whose mask is empty, and where nothing was found, has nothing to disobey and passes.
+    A pair whose mask is empty, and where nothing was found, has nothing to disobey: it passes, and counts in no yield.
 
     Raises:
         ValueError: in one line, for a folder that is no finished cell or holds no table of pairs, an unknown format,
-            an `out` that is not empty, or no pair that passes.
+            an adherence that is no Dice, an `out` that is not empty, or no pair that passes.
     """
     from omegaconf import OmegaConf
 
@@ -49,6 +49,10 @@ def export(folder: Path, out: Path, *, form: str = "nnunet", adherence: float | 
 
     if form not in WRITERS:
         raise ValueError(f"format={form}: take one of {', '.join(WRITERS)}")
+    if adherence is not None and not 0 <= adherence <= 1:
+        raise ValueError(
+            f"adherence={adherence}: give a Dice between 0 and 1, or null for every pair"
+        )
     refuse(folder, out)
     images, masks, seeds = Samples(folder / "samples.h5").read("synthetic")
     settings = OmegaConf.load(folder / "config.yaml")
@@ -57,6 +61,8 @@ def export(folder: Path, out: Path, *, form: str = "nnunet", adherence: float | 
     if not keep.any():
         raise ValueError(f"adherence={adherence}: no pair of {folder} passes; lower it")
     cases = provenance(folder, pairs[keep], seeds, int(settings.seed))
+    if "synthetic" in OmegaConf.select(settings, "model", default=()):  # masks made elsewhere
+        cases["mask_seed"] = ""
     rows = cases["row"].to_numpy()
     with beside(out) as temporary:
         WRITERS[form](
@@ -124,12 +130,17 @@ def provenance(folder: Path, pairs: pd.DataFrame, seeds: np.ndarray, run_seed: i
 
 
 def told(out: Path, pairs: pd.DataFrame, keep: np.ndarray, adherence: float | None) -> str:
-    """The yield, and the adherence of all pairs and of those that are left."""
+    """The yield, which is that of `fidelity/adherence_yield`, and the adherence of all pairs and of those that are left."""
     from cmr_bench.stats import interval
 
     rule = "every pair" if adherence is None else f"adherence at least {adherence}"
-    lines = [f"{keep.sum()} of {len(keep)} pairs kept (yield {keep.mean():.3f}), {rule}"]
-    if keep.mean() < FEW and adherence is not None:
+    lines = [f"{keep.sum()} of {len(keep)} pairs kept, {rule}"]
+    drawn = pairs["dice"].notna().to_numpy()
+    if drawn.any():
+        lines.append(f"yield {keep[drawn].mean():.3f} of {drawn.sum()} pairs that show a structure")
+    if not drawn.all():
+        lines.append(f"{(~drawn).sum()} with an empty mask, where nothing was found, pass")
+    if drawn.any() and keep[drawn].mean() < FEW and adherence is not None:
         lines.append("few are left: a lower adherence= keeps more")
     for column in (c for c in pairs if c.startswith("dice")):
         spans = [interval(p[column], p["row"]) for p in (pairs, pairs[keep])]

@@ -9,13 +9,16 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from cmr_bench.data.nnunet import NnUNet
+from cmr_bench.data.released import release
 from cmr_bench.data.stack import load
 from cmr_bench.export import export, told
-from cmr_bench.store import Cell
+from cmr_bench.store import Cell, read_json
 from cmr_bench.store.samples import Samples
+from cmr_bench.types import Pool
 
 DICE = [0.95, 0.5, np.nan, 0.8, 0.79]
 
@@ -50,7 +53,9 @@ def cell(tmp_path, pairs):
 
 def test_the_projects_own_reader_reads_what_was_written(cell, pairs, tmp_path):
     told = export(cell.folder, tmp_path / "out", adherence=0.8)
-    assert "3 of 5 pairs kept (yield 0.600)" in told and "dice_lv" in told
+    assert "3 of 5 pairs kept, adherence at least 0.8\n" in told and "dice_lv" in told
+    assert "yield 0.500 of 4 pairs that show a structure\n" in told  # as fidelity/adherence_yield
+    assert "1 with an empty mask, where nothing was found, pass\n" in told
     reader = NnUNet(tmp_path / "out")
     assert reader.labels == (1, 2, 3)
     records = reader.records()
@@ -65,11 +70,38 @@ def test_the_projects_own_reader_reads_what_was_written(cell, pairs, tmp_path):
     assert set(cases["cell"]) == {"fm-0123456789ab"} and set(cases["mask_source"]) == {"deformed"}
 
 
-def test_structures_that_the_cells_data_do_not_label_are_not_named(cell, tmp_path):
+@pytest.mark.parametrize("form", ["nnunet", "png", "hdf5"])
+def test_structures_that_the_cells_data_do_not_label_are_not_named(cell, pairs, tmp_path, form):
     table = cell.folder / "adherence_images.csv"
     pd.read_csv(table).drop(columns=["dice_myo", "dice_rv"]).to_csv(table, index=False)
-    export(cell.folder, tmp_path / "out", adherence=None)
-    assert NnUNet(tmp_path / "out").labels == (1,)
+    masks = np.where(pairs[1] == 1, 1, 0)
+    samples = Samples(cell.folder / "samples.h5")
+    samples.path.unlink()
+    samples.reserve("synthetic", masks=masks, seeds=np.arange(5))
+    samples.put("synthetic", np.arange(5), pairs[0][:, None])
+    export(cell.folder, tmp_path / "out", form=form, adherence=None)
+    assert form != "nnunet" or NnUNet(tmp_path / "out").labels == (1,)
+    back = tmp_path / "back"
+    back.mkdir()
+    table = pd.DataFrame({"subject": list("abcde"), "thickness_mm": 8.0})
+    every = torch.zeros(5, 1, 16, 16)
+    like = Pool("test", every, every.long(), table, 2.2, (1, 2, 3))
+    with pytest.raises(ValueError, match="shows 40 x 30 mm, the data 35 mm"):  # 16 x 12 of 2.5 mm
+        release(folder=back, synthetic=str(tmp_path / "out"), like=like, normalise={})
+    like = Pool("test", every[..., :9, :9], every[..., :9, :9].long(), table, 2.5, (1, 2, 3))
+    release(folder=back, synthetic=str(tmp_path / "out"), like=like, normalise={})
+    assert read_json(back / "released.json")["labels"] == [1]
+
+
+def test_masks_made_elsewhere_have_no_seed(cell, tmp_path):
+    export(cell.folder, tmp_path / "own", adherence=None)
+    with (cell.folder / "config.yaml").open("a") as file:
+        file.write("model: {synthetic: /some/where}\n")
+    export(cell.folder, tmp_path / "released", adherence=None)
+    own, released = (
+        pd.read_csv(tmp_path / name / "cases.csv")["mask_seed"] for name in ("own", "released")
+    )
+    assert own.notna().all() and released.isna().all()
 
 
 def test_png_and_hdf5_hold_the_same_pairs(cell, pairs, tmp_path):
@@ -105,6 +137,9 @@ def test_refusals_are_one_line_and_leave_nothing(cell, tmp_path):
         export(tmp_path, new)
     with pytest.raises(ValueError, match="take one of nnunet, png, hdf5"):
         export(cell.folder, new, form="dicom")
+    for wrong in (80, -0.1, float("nan")):
+        with pytest.raises(ValueError, match=f"adherence={wrong}: give a Dice between 0 and 1"):
+            export(cell.folder, new, adherence=wrong)
     table = cell.folder / "adherence_images.csv"
     pd.read_csv(table).fillna(0).to_csv(table, index=False)
     with pytest.raises(ValueError, match="no pair of"):

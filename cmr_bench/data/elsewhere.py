@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from cmr_bench.data.contents import Item, in_hdf5, in_nifti, in_png
+import h5py
+import numpy as np
+
+from cmr_bench.data.contents import Item, in_hdf5, in_nifti, in_png, spacing_of
 from cmr_bench.data.nnunet import label_values
 from cmr_bench.types import LABELS
 
 LAYOUTS = (
     "an HDF5 file with images (N, H, W) and perhaps masks; dataset.json with imagesTr and perhaps labelsTr "
-    "(nnU-Net raw); images/ and perhaps masks/ (or labels/) with the same names; or a folder of images; PNG or NIfTI"
+    "(nnU-Net raw); images/ and perhaps masks/ (or labels/) with the same names, and perhaps dataset.json with labels and spacing_mm; or a folder of images; PNG or NIfTI"
 )
 KINDS = (".png", ".nii.gz", ".nii")
 UNREAD = (
@@ -92,10 +96,10 @@ def pairs(root: Path) -> list[tuple[Path, Path | None]]:
 
 def folders(root: Path) -> tuple[Path, Path | None, str]:
     """Where the images are, where the masks are if there are any, and what the names of the images add to theirs."""
-    if (root / "dataset.json").is_file():
+    inner = root / "images"
+    if (root / "dataset.json").is_file() and ((root / "imagesTr").is_dir() or not inner.is_dir()):
         named, images, channel = [root / "labelsTr"], root / "imagesTr", "_0000"
     else:
-        inner = root / "images"
         named, images, channel = (
             [root / "masks", root / "labels"],
             inner if inner.is_dir() else root,
@@ -141,6 +145,8 @@ def values_of(root: Path, labels: Mapping[str, int] | None) -> dict[int, int]:
                     "or leave out what they do not label"
                 )
         return {0: 0} | {int(value): LABELS.index(name) for name, value in labels.items()}
+    if root.is_file():
+        return values_in(root)
     file = root / "dataset.json"
     if not file.is_file():
         return dict(enumerate(range(len(LABELS))))
@@ -157,10 +163,43 @@ def values_of(root: Path, labels: Mapping[str, int] | None) -> dict[int, int]:
         raise ValueError(f"{wrong}; give model.labels={{lv: 1, myo: 2, rv: 3}}") from error
 
 
+def values_in(file: Path) -> dict[int, int]:
+    """Those of an HDF5 file, whose attribute `labels` may name the structures that its masks tell apart."""
+    try:
+        with h5py.File(file, "r", locking=False) as opened:
+            given = opened.attrs.get("labels", LABELS)
+    except OSError:  # said where its images are read
+        given = LABELS
+    names = [n.decode() if isinstance(n, bytes) else str(n) for n in np.atleast_1d(given)]
+    if set(names) - set(LABELS):
+        raise ValueError(
+            f"{file}: the attribute labels is {', '.join(names)}; store names of {', '.join(LABELS)}, "
+            "or give model.labels={lv: 1, myo: 2, rv: 3}"
+        )
+    return {0: 0} | {LABELS.index(name): LABELS.index(name) for name in names}
+
+
 def items(root: Path, values: Mapping[int, int]) -> Iterator[Item]:
     if root.is_file():
         yield from in_hdf5(root, values)
         return
+    side = spacing_beside(root)
     for image, mask in pairs(root):
-        reader = in_png if image.suffix.lower() == ".png" else in_nifti
-        yield reader(image, mask, values)
+        if image.suffix.lower() == ".png":
+            item = in_png(image, mask, values)
+            yield replace(item, stack=replace(item.stack, spacing_mm=(side, side)))
+        else:
+            yield in_nifti(image, mask, values)
+
+
+def spacing_beside(root: Path) -> float:
+    """`spacing_mm` of dataset.json, for PNG, which has no place for it; nan where it says nothing."""
+    file = root / "dataset.json"
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+    except (
+        OSError,
+        ValueError,
+    ):  # said by `values_of`, unless labels are given and nobody needs the file
+        return float("nan")
+    return spacing_of(file, told if isinstance(told, dict) else {})

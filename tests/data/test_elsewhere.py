@@ -337,3 +337,31 @@ def test_a_spacing_is_above_zero(
 ) -> None:
     made = hdf5(tmp_path / "a.h5", images=images)
     refused("model.spacing_mm=.*: give millimetres above 0", made, like, spacing_mm=spacing_mm)
+
+
+def test_an_hdf5_file_and_a_folder_of_png_may_name_their_labels(
+    like: Pool, images: np.ndarray, masks: np.ndarray, tmp_path: Path
+) -> None:
+    lone = np.where(masks == 1, 1, 0).astype(np.uint8)
+    file = hdf5(tmp_path / "a.h5", images=images, masks=lone)
+    assert taken(file, like)[2]["labels"] == [1, 2, 3]
+    for names in (["lv"], ["background", "lv"], np.array([b"lv"]), "lv"):
+        with h5py.File(file, "a") as opened:
+            opened.attrs["labels"] = names
+        assert taken(file, like)[2]["labels"] == [1], names
+        assert taken(file, like, labels={"lv": 1, "rv": 3})[2]["labels"] == [1, 3]
+    with h5py.File(file, "a") as opened:
+        opened.attrs["labels"] = [0, 1]
+    refused(r"a\.h5: the attribute labels is 0, 1; store names of background, lv", file, like)
+    here = tmp_path / "made"
+    png(here / "images", grey(images))
+    png(here / "masks", lone)
+    before = checksum(str(here))
+    (here / "dataset.json").write_text('{"labels": {"background": 0, "lv": 1}, "spacing_mm": 2.0}')
+    assert checksum(str(here)) != before
+    assert taken(here, replace(like, spacing_mm=2.0))[2] | {"planes": 0} == {
+        "files": len(images), "planes": 0, "labels": [1], "intensities": "kept", "resampled": 0,
+    }  # fmt: skip
+    assert taken(here, replace(like, spacing_mm=1.8))[2]["resampled"] == len(images)
+    (here / "dataset.json").write_text("{")
+    assert taken(here, like, labels={"lv": 1})[2]["labels"] == [1]
