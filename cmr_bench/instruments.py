@@ -1,10 +1,11 @@
-"""The instruments are tested: what every metric that needs no training says about generators whose answer is known."""
+"""The instruments are tested: what metrics say about generators whose answer is known."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from omegaconf import OmegaConf
 
 from cmr_bench.config import build, conf_path, plain
 from cmr_bench.evaluation import judge
-from cmr_bench.judging import device_of, spaces
+from cmr_bench.judging import device_of, real_segmenter, spaces
 from cmr_bench.metrics.base import Metric
 from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.metrics.utility.arms import Arm
 from cmr_bench.seeds import mix, numpy_rng
 from cmr_bench.stages import Stages
 from cmr_bench.store import read_json, write_json
-from cmr_bench.types import Pool, join
+from cmr_bench.types import Masks, Pool, join
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +38,22 @@ def instruments(stages: Stages, encode: Any) -> dict[str, Any]:
         log.warning("instruments are not tested: that needs two subjects in val and test")
         return {"metrics": {}, "answers": []}
     metrics = {
-        name: metric for name, node in config.metric.items() if tested(metric := build(node))
+        name: metric for name, node in config.metric.items() if controls_of(metric := build(node))
     }
+
+    def segment(arm: Arm, seed: int, pool: Pool) -> Masks:
+        if arm.kind != "real":
+            raise ValueError(
+                f"controls are judged by segmenters of real data, not by arm {arm.name}"
+            )
+        return real_segmenter(stages, seed).segment(pool.images)
 
     def make(folder: Path) -> None:
         pools = control_pools(stages.pools)
         evidence = Evidence(
             {name: pools[name] for name in ("train", "test")},
             encode=encode,
+            segment=segment,
             spaces=spaces(stages),
             seed=config.seed,
             device=device_of(encode),
@@ -61,11 +71,6 @@ def instruments(stages: Stages, encode: Any) -> dict[str, Any]:
     )
     folder = stages.built("instruments", "instruments", inputs, make)
     return read_json(folder / "instruments.json")
-
-
-def tested(metric: Metric) -> bool:
-    """Whether controls have a known answer to the metric, without a network trained for it."""
-    return bool(controls_of(metric)) and "segment" not in metric.needs
 
 
 def controls_of(metric: Metric) -> tuple[str, ...]:
@@ -102,7 +107,12 @@ def control_pools(pools: Mapping[str, Pool]) -> dict[str, Pool]:
 def answers(
     metrics: Mapping[str, Metric], pools: Mapping[str, Pool], evidence: Evidence
 ) -> Iterator[dict[str, Any]]:
-    """One row a score and control; a control that these data cannot give says why."""
+    """One row a score and control; a control that these data cannot give says why.
+
+    Metrics that need a segmenter ask whether an image obeys its mask: they see the donors, whose
+    masks the control was given, in the place of test.
+    """
+    bare = evidence
     asked = {control: None for metric in metrics.values() for control in controls_of(metric)}
     for control in asked:
         mine = {name: m for name, m in metrics.items() if control in controls_of(m)}
@@ -114,8 +124,12 @@ def answers(
             found = iter([(name, m.blank(str(error)), 0.0) for name, m in mine.items()])
         else:
             donors = pools[model.donors].spread(len(pools["val"]))
-            evidence = evidence.about(model, {"synthetic": pretended(model, control, donors)})
-            found = judge(evidence, mine)
+            drawn = pretended(model, control, donors)
+            evidence = evidence.about(model, {"synthetic": drawn})
+            obeyed = bare.about(model, {"test": donors, "matched": drawn})
+            asks = {name: m for name, m in mine.items() if "segment" in m.needs}
+            rest = {name: m for name, m in mine.items() if name not in asks}
+            found = chain(judge(evidence, rest), judge(obeyed, asks))
         for name, scores, _ in found:
             yield from ({"control": control, "metric": name, **asdict(s)} for s in scores)
 

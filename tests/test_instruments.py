@@ -13,6 +13,7 @@ import torch
 from cmr_bench.config import conf_path
 from cmr_bench.instruments import answers, control_pools, instruments, musts
 from cmr_bench.metrics.evidence import Evidence
+from cmr_bench.metrics.fidelity.adherence import Adherence
 from cmr_bench.metrics.fidelity.kid import KID
 from cmr_bench.metrics.privacy.copies import Copies
 from cmr_bench.metrics.privacy.extraction import Extraction
@@ -30,7 +31,13 @@ def cohort(name, subjects, seed):
     pool = tiny.pool(2 * subjects, seed=seed)
     texture = torch.randn(subjects, 1, 16, 16, generator=torch.Generator().manual_seed(seed))
     table = pd.DataFrame(
-        {"subject": [f"{name}{i // 2}" for i in range(2 * subjects)], "vendor": "A"}
+        {
+            "subject": [f"{name}{i // 2}" for i in range(2 * subjects)],
+            "phase": "ED",
+            "slice": [i % 2 for i in range(2 * subjects)],
+            "thickness_mm": 8.0,
+            "vendor": "A",
+        }
     )
     images = (pool.images + 0.3 * texture.repeat_interleave(2, 0)).clamp(-1, 1)
     return replace(pool, name=name, images=images, table=table)
@@ -65,7 +72,11 @@ def tell(pools, tmp_path, seed=0):
     """The instruments' answers in a store of their own."""
     with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_path()):
         overrides = ["trainer=cpu", "metric=fast", "metric.kid.spaces=[features]"]
-        overrides += ["metric.copies.fpr=0.0625"]
+        overrides += [
+            "metric.copies.fpr=0.0625",
+            "segmenter.fit.steps=1",
+            "segmenter.fit.batch=2",
+        ]
         overrides += [f"store.root={tmp_path}", f"model.seed={seed}"]
         stages = Stages(hydra.compose("run", overrides))
     stages.pools, stages.data_hash = pools, "tiny"
@@ -138,11 +149,27 @@ def test_the_answers_are_built_once_and_shared(pools, tmp_path):
         tell(pools, tmp_path, seed=1) == found
         and len([*tmp_path.glob("instruments/*/done.json")]) == 1
     )
-    assert set(found["metrics"]) == {"kid", "prdc", "copies", "membership"}
+    assert set(found["metrics"]) == {"kid", "adherence", "prdc", "copies", "membership"}
     assert {v.score for v in verdicts(found)} == {
         "fidelity/kid",
+        "fidelity/adherence",
         "fidelity/precision",
         "privacy/copy_rate",
         "privacy/copy_rate_features",
         "privacy/mia_auc",
     }
+
+
+def test_adherence_knows_real_images_from_noise_by_the_donors_own_masks(pools):
+    halves = control_pools(pools)
+    base = Evidence(
+        {k: halves[k] for k in ("train", "test")},
+        segment=lambda arm, seed, pool: (pool.images > 0).long() * pool.masks,
+    )
+    metrics = {"adherence": Adherence()}
+    found = [*answers(metrics, halves, base)]
+    first = {r["control"]: r for r in found if r["name"] == "fidelity/adherence"}
+    assert first["heldout"]["value"] == pytest.approx(first["heldout"]["reference"])
+    assert {r["name"] for r in found}.isdisjoint({"fidelity/chain_adherence"})
+    (verdict,) = verdicts({"metrics": musts(metrics), "answers": found})
+    assert verdict.question == "rank, best first: heldout, noise" and verdict.state == "holds"

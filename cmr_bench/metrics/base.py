@@ -18,7 +18,7 @@ class Metric(ABC):
     encode, segment, losses, noised. `higher_is_better` and `orders` speak of the first name.
     `orders` are chains of controls (files of conf/model/control) from best to worst that the score
     must keep on any data, for example (("heldout", "blurred", "painter", "noise"),); every report
-    holds the metric against them, if it needs no segmenter. `blind_to` are the controls that it cannot see: a fidelity metric
+    holds the metric against them. `blind_to` are the controls that it cannot see: a fidelity metric
     takes copies for perfect images. `catches` are controls that a privacy score must tell from its
     reference, `spares` are those that it must not accuse.
     """

@@ -44,7 +44,7 @@ class Adherence(Metric):
     needs = ("segment",)
     higher_is_better = True
     orders = (("heldout", "noise"),)
-    blind_to = ("copy",)
+    blind_to = ("copy", "painter")
 
     def __init__(self, seeds: Sequence[int] = (0,), obeys: float = 0.8) -> None:
         self.seeds, self.obeys = tuple(seeds), obeys
