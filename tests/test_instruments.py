@@ -103,7 +103,10 @@ def test_good_metrics_pass_and_a_blind_one_is_unfit(pools):
 
     def states(rows, **musts):
         metrics = {
-            "kid": {"names": KID.names, "orders": [["heldout", "painter", "noise"]]},
+            "kid": {
+                "names": KID.names,
+                "orders": {"fidelity/kid": [["heldout", "painter", "noise"]]},
+            },
             "copies": {"names": Copies.names, **musts},
         }
         return [v.state for v in verdicts({"metrics": metrics, "answers": rows})]
@@ -154,6 +157,9 @@ def test_the_answers_are_built_once_and_shared(pools, tmp_path):
         "fidelity/kid",
         "fidelity/adherence",
         "fidelity/precision",
+        "fidelity/recall",
+        "fidelity/density",
+        "fidelity/coverage",
         "privacy/copy_rate",
         "privacy/copy_rate_features",
         "privacy/mia_auc",

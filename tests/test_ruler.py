@@ -68,9 +68,11 @@ def evidence(pools: dict[str, Pool]) -> Evidence:
 )
 def test_a_metric_with_an_order_has_a_direction(name: str, pools: dict[str, Pool]) -> None:
     metric = METRICS[name]
-    first = metric.scores(evidence(pools))[0]
-    assert first.name == metric.names[0] and first.value == first.value
-    assert first.better == ("higher" if metric.higher_is_better else "lower")
+    scores = {score.name: score for score in metric.scores(evidence(pools))}
+    assert scores[metric.names[0]].value == scores[metric.names[0]].value
+    for ranked in metric.orders:
+        blank = bool(scores[ranked].reason)
+        assert blank or scores[ranked].better == ("higher" if metric.higher_is_better else "lower")
 
 
 def test_diversity_ranks_patients_above_one_patient_above_the_mean(pools: dict[str, Pool]) -> None:

@@ -23,9 +23,10 @@ class Verdict(NamedTuple):
 
 
 def verdicts(record: Mapping[str, Any]) -> list[Verdict]:
-    """One verdict for each order of controls, each control to catch and each to spare, of each metric.
+    """One verdict for each order of controls, each control to catch and each to spare, in each space of each metric.
 
-    `record` is the content of instruments.json. An order is broken (unfit) where two of its controls
+    `record` is the content of instruments.json. An order strikes its own score alone, a control that
+    is not caught or not spared all scores of the metric. An order is broken (unfit) where two of its controls
     are reversed for certain: the worse one scores better, and the interval of their difference
     leaves out zero (`apart`). It holds if the values are monotone and the intervals of its two ends
     lie apart, and is unresolved otherwise: two controls whose intervals overlap widely are no proof
@@ -39,12 +40,11 @@ def verdicts(record: Mapping[str, Any]) -> list[Verdict]:
     found: list[Verdict] = []
     for name, metric in record.get("metrics", {}).items():
         mine = [row for row in answers if row["metric"] == name]
-        for suffix in _suffixes(metric["names"], mine):
-            by_control = {r["control"]: r for r in mine if r["name"] == metric["names"][0] + suffix}
-            known = {c: r for c, r in by_control.items() if _number(r.get("value")) is not None}
-            strikes = tuple(one + suffix for one in metric["names"])
-            for question, text, state, reason in _asked(metric, known):
-                found.append(Verdict(strikes[0], question, text, state, reason, strikes))
+        for end in ("", *(f"_{space}" for space in metric.get("spaces", ()))):
+            every = tuple(one + end for one in metric["names"])
+            for score, chains in metric.get("orders", {}).items():
+                found += _orders(score + end, chains, _known(score + end, mine))
+            found += _catches(metric, every, _known(every[0], mine))
     return found
 
 
@@ -62,37 +62,36 @@ def struck(scores: Sequence[Row], record: Mapping[str, Any]) -> list[dict[str, A
     ]
 
 
-def _suffixes(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
-    """ "" and "_<space>" for each further space in which the first score was given."""
-    given = dict.fromkeys(row["name"] for row in rows)
-    return [
-        name.removeprefix(names[0])
-        for name in given
-        if name.startswith(names[0]) and not name.startswith(tuple(names[1:]))
-    ]
+def _known(score: str, answers: Sequence[Row]) -> dict[str, Row]:
+    """The answers of one score by control, less those that could not be given."""
+    return {
+        row["control"]: row
+        for row in answers
+        if row["name"] == score and _number(row.get("value")) is not None
+    }
 
 
-def _asked(
-    metric: Mapping[str, Any], known: Mapping[str, Row]
-) -> Iterator[tuple[str, str, State, str]]:
-    for order in metric.get("orders", []):
+def _orders(
+    score: str, chains: Sequence[Sequence[str]], known: Mapping[str, Row]
+) -> Iterator[Verdict]:
+    for order in chains:
         chain = [control for control in order if control in known]
         if len(chain) > 1:
-            state, reason = order_verdict([known[c] for c in chain])
-            yield (
-                f"rank, best first: {', '.join(chain)}",
-                _values([known[c] for c in chain]),
-                state,
-                reason,
-            )
-    for control in metric.get("catches", []):
-        if control in known:
-            state, reason = caught(known[control])
-            yield f"catch {control}", _against(known[control]), state, reason
-    for control in metric.get("spares", []):
-        if control in known:
-            state, reason = spared(known[control])
-            yield f"spare {control}", _against(known[control]), state, reason
+            rows = [known[control] for control in chain]
+            state, reason = order_verdict(rows)
+            question = f"rank, best first: {', '.join(chain)}"
+            yield Verdict(score, question, _values(rows), state, reason, (score,))
+
+
+def _catches(
+    metric: Mapping[str, Any], scores: tuple[str, ...], known: Mapping[str, Row]
+) -> Iterator[Verdict]:
+    for verb, asked, judge in (("catch", "catches", caught), ("spare", "spares", spared)):
+        for control in metric.get(asked, []):
+            if control in known:
+                row = known[control]
+                state, reason = judge(row)
+                yield Verdict(scores[0], f"{verb} {control}", _against(row), state, reason, scores)
 
 
 def order_verdict(chain: Sequence[Row]) -> tuple[State, str]:

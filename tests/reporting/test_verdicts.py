@@ -14,8 +14,8 @@ from cmr_bench.seeds import numpy_rng
 from cmr_bench.store import Store
 from cmr_bench.types import Score
 
-KID = {"names": ["fidelity/kid"], "orders": [["heldout", "painter", "noise"]]}
-COPIES = {"names": ["privacy/copy_rate", "privacy/nn_ratio"], "catches": ["copy"], "spares": ["heldout"]}  # fmt: skip
+KID = {"names": ["fidelity/kid"], "orders": {"fidelity/kid": [["heldout", "painter", "noise"]]}}
+COPIES = {"names": ["privacy/copy_rate", "privacy/nn_ratio"], "catches": ["copy"], "spares": ["heldout"], "spaces": ["pixels", "features"]}  # fmt: skip
 
 
 def answer(control, value, half=0.05, *, name="fidelity/kid", better="lower", reference=None, **extra):  # fmt: skip
@@ -51,7 +51,7 @@ def test_an_order_holds_if_it_is_monotone_and_its_ends_lie_apart(values, state):
 )
 def test_a_reversal_counts_only_beyond_the_interval_of_the_difference(worse, half, state):
     chain = [answer("heldout", 0.1, half), answer("painter", worse, half)]
-    assert states({"names": ["fidelity/kid"], "orders": [["heldout", "painter"]]}, *chain) == [state]  # fmt: skip
+    assert states({"names": ["fidelity/kid"], "orders": {"fidelity/kid": [["heldout", "painter"]]}}, *chain) == [state]  # fmt: skip
     turned = [row | {"value": -row["value"], "low": -row["high"], "high": -row["low"], "better": "higher"} for row in chain]  # fmt: skip
     assert order_verdict(turned)[0] == state
 
@@ -123,3 +123,16 @@ def test_unfit_scores_are_struck_everywhere_and_leave_the_triangle(tmp_path):
     assert html.count(reason) == 1 and 'class="unfit">0.9' in html and "misses control copy" in html
     assert "privacy" not in triangle({row["name"]: row for row in found[0].scores})
     assert "open for want of copy_rate (ddpm, fm)" in html
+
+
+def test_a_score_of_one_structure_is_no_space():
+    rows = [*kid(0.1, 0.5, 0.9), *(row | {"name": "fidelity/kid_lv"} for row in kid(0.9, 0.5, 0.1))]
+    assert [v.score for v in verdicts(record(KID, *rows))] == ["fidelity/kid"]
+
+
+def test_an_order_strikes_its_own_score_alone():
+    names = ["fidelity/precision", "fidelity/recall"]
+    prdc = {"names": names, "orders": {key: [["heldout", "noise"]] for key in names}}
+    rows = [answer(c, v, 0.05) | {"name": n, "better": "higher"} for n, pair in zip(names, [(0.9, 0.1), (0.1, 0.9)], strict=True) for c, v in zip(("heldout", "noise"), pair, strict=True)]  # fmt: skip
+    unfit = [row["unfit"] for row in struck([{"name": n} for n in names], record(prdc, *rows))]
+    assert unfit == ["", "unfit here: noise scores better than heldout"]

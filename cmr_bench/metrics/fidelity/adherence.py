@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pandas as pd
 
@@ -43,7 +44,7 @@ class Adherence(Metric):
     pools = ("train", "test", "matched")
     needs = ("segment",)
     higher_is_better = True
-    orders = (("heldout", "noise"),)
+    orders: ClassVar = {"fidelity/adherence": (("heldout", "noise"),)}
     blind_to = ("copy", "painter")
 
     def __init__(self, seeds: Sequence[int] = (0,), obeys: float = 0.8) -> None:

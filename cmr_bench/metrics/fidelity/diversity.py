@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ class Diversity(Metric):
     pools = ("test", "synthetic")
     needs = ("encode",)
     higher_is_better = True
-    orders = (("heldout", "one_patient", "mean"),)
+    orders: ClassVar = {"fidelity/diversity": (("heldout", "one_patient", "mean"),)}
     blind_to = ("copy",)
 
     def __init__(self, masks: int = 8, images: int = 4) -> None:

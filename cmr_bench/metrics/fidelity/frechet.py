@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -121,7 +121,10 @@ class FID(Metric):
     names: tuple[str, ...] = ("fidelity/fid", "fidelity/fid_infinity")
     pools = ("train", "test", "synthetic")
     higher_is_better = False
-    orders = (("heldout", "blurred", "painter", "noise"), ("heldout", "vendor"))
+    orders: ClassVar = dict.fromkeys(
+        ("fidelity/fid", "fidelity/fid_infinity"),
+        (("heldout", "blurred", "painter", "noise"), ("heldout", "vendor")),
+    )
     blind_to = ("copy",)
 
     def __init__(self, groups: int = 10, spaces: Sequence[str] = ("features",)) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -92,7 +93,9 @@ class KID(Metric):
     names: tuple[str, ...] = ("fidelity/kid",)
     pools = ("train", "test", "synthetic")
     higher_is_better = False
-    orders = (("heldout", "blurred", "painter", "noise"), ("heldout", "vendor"))
+    orders: ClassVar = {
+        "fidelity/kid": (("heldout", "blurred", "painter", "noise"), ("heldout", "vendor"))
+    }
     blind_to = ("copy",)
 
     def __init__(self, repeats: int = 2000, spaces: Sequence[str] = ("features",)) -> None:

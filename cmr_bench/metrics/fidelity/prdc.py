@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -75,7 +75,12 @@ class Manifold(Metric):
     )
     pools = ("train", "test", "synthetic")
     higher_is_better = True
-    orders = (("heldout", "noise"),)
+    orders: ClassVar = {
+        "fidelity/precision": (("heldout", "noise"),),
+        "fidelity/recall": (("heldout", "one_patient", "noise"),),
+        "fidelity/density": (("heldout", "noise"),),
+        "fidelity/coverage": (("heldout", "one_patient", "noise"),),
+    }
     blind_to = ("copy",)
 
     def __init__(self, k: int = 5, spaces: Sequence[str] = ("features",)) -> None:
