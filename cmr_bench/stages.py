@@ -243,7 +243,7 @@ class Stages(Cohort):
         folder = self.built("sample", "samples", self.sample_inputs, make)
         samples = Samples(folder / "samples.h5")
         pools = {
-            name: synthetic_pool(name, samples, self.pools["test"])
+            name: synthetic_pool(name, samples, self.pools["test"], model)
             for name in ("synthetic", "matched")
         }
         return samples.path, pools

@@ -30,13 +30,20 @@ def synthesise(
         samples.put(name, rows.numpy(), model.sample(masks[rows], seeds=seeds[rows]).numpy())
 
 
-def synthetic_pool(name: str, samples: Samples, test: Pool) -> Pool:
-    """A group of samples.h5 as a pool: `matched` has the table of test, each other image is a subject of its own."""
+def synthetic_pool(
+    name: str, samples: Samples, test: Pool, model: MaskToImage | None = None
+) -> Pool:
+    """A group of samples.h5 as a pool: `matched` has the table of test, each other image is a subject of its own.
+
+    But of a control that shows images of real subjects (`owners`) those of one are one subject.
+    """
     images, masks, _ = samples.read(name)
     table = test.table
     if name != "matched":
         table = pd.DataFrame({column: [""] * len(images) for column in test.table.columns})
-        table["subject"] = [f"synthetic-{i:05d}" for i in range(len(images))]
+        owners = getattr(model, "owners", None)
+        names = owners(torch.from_numpy(masks)) if owners else range(len(images))
+        table["subject"] = [f"synthetic-{name:0>5}" for name in names]
         table["slice"], table["thickness_mm"] = 0, float(np.median(test.table["thickness_mm"]))
     return Pool(
         name, torch.from_numpy(images), torch.from_numpy(masks), table, test.spacing_mm, test.labels

@@ -98,6 +98,10 @@ class Copy(Knowing):
     def sample(self, masks: Masks, *, seeds: Seeds, steps: int | None = None) -> Images:
         return self.known.images[nearest_masks(masks, self.known.masks)]
 
+    def owners(self, masks: Masks) -> Sequence[str]:
+        """The real subject that the image of each mask is one of."""
+        return self.known.subjects[nearest_masks(masks, self.known.masks)].tolist()
+
     def clean(self, z: Tensor, t: Tensor, masks: Masks) -> Images:
         seen, x = self.known.images.flatten(1).double(), z.flatten(1).double()
         a, b = (1 - t).double()[:, None], t.double()[:, None]
@@ -213,6 +217,10 @@ class Heldout(Control):
 
     def sample(self, masks: Masks, *, seeds: Seeds, steps: int | None = None) -> Images:
         return self.held_out.images[nearest_masks(masks, self.held_out.masks)]
+
+    def owners(self, masks: Masks) -> Sequence[str]:
+        """The real subject that the image of each mask is one of."""
+        return self.held_out.subjects[nearest_masks(masks, self.held_out.masks)].tolist()
 
 
 class Blurred(Heldout):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from cmr_bench.reporting.tables import AXES, void
+from cmr_bench.reporting.tables import AXES, said
 
 Rows = Mapping[str, Mapping[str, Any]]
 """Scores of one model by name."""
@@ -46,7 +46,7 @@ def headlines(rows: Rows) -> dict[str, dict[str, Span]]:
     rows = {
         name: row
         for name, row in rows.items()
-        if not (row.get("unfit") or row.get("void") or void(row.get("extra")))
+        if not (row.get("unfit") or row.get("void") or said(row.get("extra"), "void"))
     }
     there = [name for name in ATTACKS if math.isfinite(_limits(rows, name).value)]
     attack = max(there, key=lambda name: _limits(rows, name).low, default="privacy/an attack")

@@ -30,12 +30,14 @@ from cmr_bench.reporting.plots import (
     triangle_plot,
 )
 from cmr_bench.reporting.protocols import side_by_side
+from cmr_bench.reporting.ranking import sentence
 from cmr_bench.reporting.roc import roc_plot
 from cmr_bench.reporting.summary import origin_lines, summary
 from cmr_bench.reporting.tables import (
     HEADLINES,
     LEGIBLE,
     parted,
+    score_frame,
 )
 from cmr_bench.reporting.verdicts import Verdict, verdicts
 from cmr_bench.store import read_json
@@ -70,6 +72,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame, pairs: pd.DataFrame) -> st
         headlines=_headlines(table) if many else [],
         protocols=[] if many else side_by_side(table),
         pairs=_pairs(pairs),
+        rankings=sentence(score_frame(found)).splitlines(),
         left_out=len(models) - len(drawn),
         triangle=_picture(triangle_plot(drawn, palette)) if models else None,
         trade_off=_picture(trade_off) if trade_off else None,
@@ -98,9 +101,9 @@ def _embed(content: bytes) -> str:
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Axes with their scores, each with one entry a group, as strings."""
+    """Axes with their scores, those under one note together; each score with one entry a group, as strings."""
     axes = []
-    for axis, rows in table.groupby("axis", sort=False):
+    for (axis, note), rows in table.groupby(["axis", "note"], sort=False):
         scores = []
         for name, part in rows.groupby("name", sort=False):
             digits = decimals(part)
@@ -123,7 +126,7 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
                     },
                 }
             )
-        axes.append({"name": axis, "scores": scores})
+        axes.append({"name": axis, "note": note, "scores": scores})
     return axes
 
 

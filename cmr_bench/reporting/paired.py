@@ -16,7 +16,7 @@ import pandas as pd
 from cmr_bench.discrimination import auc_difference, wins
 from cmr_bench.reporting.cells import Entry
 from cmr_bench.reporting.numbers import label, number
-from cmr_bench.reporting.tables import void
+from cmr_bench.reporting.tables import said
 from cmr_bench.stats import Estimate, difference, difference_p, holm, subject_means
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,9 @@ def by_subject(cells: Sequence[Entry]) -> dict[str, pd.DataFrame]:
     parts: dict[str, list[pd.DataFrame]] = {}
     for entry in cells:
         folder = entry.cell.folder
-        sound = {r["name"] for r in entry.scores if not (void(r.get("extra")) or r.get("unfit"))}
+        sound = {
+            r["name"] for r in entry.scores if not (said(r.get("extra"), "void") or r.get("unfit"))
+        }
         if (path := folder / "utility_volumes.csv").is_file():
             table = pd.read_csv(path, dtype={"subject": str})
             for domain, part in table[table["arm"] == "synthetic"].groupby("domain"):

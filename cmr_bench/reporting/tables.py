@@ -20,7 +20,7 @@ from cmr_bench.reporting.settings import setting
 AXES = ("fidelity", "utility", "privacy")
 COLUMNS = (
     "axis name group control value low high smallest largest seeds n unit better "
-    "reference reference_name reason void unfit best"
+    "reference reference_name reason note void unfit best"
 ).split()
 DETAIL = (
     r"_(?:lv|myo|rv)$|/(?:both|real|external_real|external_both)_|/(?:external_)?(?:few|strong|pretrained|both\d)"
@@ -73,10 +73,11 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     numbers = ["value", "low", "high", "reference"]
     frame = frame.astype(dict.fromkeys(numbers, float))
     frame["finite"] = np.isfinite(frame["value"])
-    frame["void"] = frame["extra"].map(void) if "extra" in frame else ""
+    for mark in ("void", "note"):
+        frame[mark] = frame["extra"].map(lambda e, k=mark: said(e, k)) if "extra" in frame else ""
     frame["unfit"] = frame["unfit"].fillna("") if "unfit" in frame else ""
     there = frame[frame["finite"]].groupby(keys, sort=False)
-    kept = ["axis", "control", "unit", "better", "reference_name", "reason", "finite"]
+    kept = ["axis", "control", "unit", "better", "reference_name", "reason", "note", "finite"]
     last = frame.sort_values("finite", kind="stable").groupby(keys, sort=False).tail(1)
     order = pd.MultiIndex.from_frame(frame[keys].drop_duplicates())
     table = last.set_index(keys)[kept].reindex(order)
@@ -93,9 +94,9 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def void(extra: Any) -> str:
-    """Why a score is no evidence about the model; empty if it is."""
-    return str(extra.get("void", "")) if isinstance(extra, dict) else ""
+def said(extra: Any, what: str) -> str:
+    """What a score says of itself: `void`, why it is no evidence about the model, or `note`, how to read it; mostly nothing."""
+    return str(extra.get(what, "")) if isinstance(extra, dict) else ""
 
 
 def _winner(part: pd.DataFrame) -> Any:
@@ -142,6 +143,8 @@ def terminal(table: pd.DataFrame, *, width: int = 100, columns: int = 3) -> str:
     skipped = main[main["reason"] != ""].drop_duplicates(["name", "reason"])
     for name, reason in zip(skipped["name"], skipped["reason"], strict=True):
         console.print(f"– {name}: {reason}")
+    for note, part in main[main["note"] != ""].groupby("note", sort=False):
+        console.print(f"{', '.join(map(label, dict.fromkeys(part['name'])))}: {note}")
     for reason in dict.fromkeys(main.loc[main["void"] != "", "void"]):
         console.print(f"void: {reason}")
     for name, reason in zip(*_unfit(main), strict=True):

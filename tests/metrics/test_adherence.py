@@ -46,6 +46,18 @@ def test_single_pairs_are_means_over_the_judges(new_cohort):
     assert np.allclose(both["dice"], sum(apart) / 2)
 
 
+def test_one_judge_who_invents_a_structure_does_not_speak_for_all(new_cohort):
+    pool = new_cohort("test", 1)
+    masks = torch.zeros_like(pool.masks)
+    masks[..., 4:12, 4:12] = 1
+    invents = masks.clone()
+    invents[0, ..., :2, :2] = 3
+    found = each_pair(replace(pool, masks=masks), [masks, masks, masks, invents], [1, 3])
+    assert found["dice_rv"][0] == pytest.approx(3 / 4) and found["dice_rv"][1:].isna().all()
+    assert found["dice"][0] == pytest.approx((1 + 3 / 4) / 2)
+    assert found["area_error_rv"][0] == pytest.approx(1 / 4) and found["hd95_mm_rv"][0] > 0
+
+
 def test_the_chain_is_scored_beside_the_real_masks(judge, synthetic):
     def segment(arm, seed, pool):
         return pool.masks.roll({"test": 0, "matched": 1, "synthetic": 2}[pool.name], dims=-1)

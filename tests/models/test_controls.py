@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import tiny
 import torch
 
 from cmr_bench.models import controls
+from cmr_bench.store.samples import Samples
+from cmr_bench.synthesis import synthesise, synthetic_pool
 from cmr_bench.types import HasLosses, HasNoised, HasPredict, Pool
 
 
@@ -105,3 +108,20 @@ def test_a_memory_denoises_what_it_saw_without_error(pools: dict[str, Pool]) -> 
         pools["val"].images[rows], pools["val"].masks[rows], times=(0.1, 0.3), seeds=rows
     )
     assert torch.allclose(again, unseen[rows])
+
+
+def test_images_of_one_real_subject_are_one_subject_of_the_pool(
+    pools: dict[str, Pool], tmp_path: Path
+) -> None:
+    samples = Samples(tmp_path / "samples.h5")
+    train, val = pools["train"], pools["val"]
+    val = replace(val, table=val.table.assign(thickness_mm=8.0))
+    for name, model in {"heldout": controls.Heldout(pools=pools), "copy": controls.Copy(pools=pools)}.items():  # fmt: skip
+        synthesise(model, val.masks, samples, name, seed=0, batch=4)
+        pool = synthetic_pool(name, samples, val, model)
+        shown = val if name == "heldout" else train
+        for image, subject in zip(pool.images, pool.subjects, strict=True):
+            row = (shown.images - image).flatten(1).abs().sum(1).argmin()
+            assert subject == f"synthetic-{shown.subjects[row]:0>5}"
+    noise = controls.Noise(pools=pools)
+    assert len(set(synthetic_pool("copy", samples, val, noise).subjects)) == len(val)

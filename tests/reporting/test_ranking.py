@@ -26,12 +26,13 @@ def test_tau_of_known_rankings():
     assert kendall([1, float("nan"), 3], [5, 6, float("nan")]) != kendall([1], [1])  # nan
 
 
-def test_only_cells_with_both_spaces_count_and_four_at_least():
+def test_only_cells_with_both_spaces_count_and_three_at_least():
     nan = float("nan")
     five = rows(kid=[1, 2, 3, 4, 5], kid_cardiac=[1, 2, 4, 3, nan])
     assert agreement(five) == {("fidelity/kid", "cardiac"): (pytest.approx(2 / 3), 4)}
     assert "kid 0.67 (4 cells)" in sentence(five)
-    assert sentence(five[five["cell"] != "c0"]) == ""
+    assert "kid 0.33 (3 cells)" in sentence(five[five["cell"] != "c0"])
+    assert sentence(five[~five["cell"].isin(["c0", "c1"])]) == ""
 
 
 def test_cells_of_other_data_are_ranked_apart_controls_and_released_sets_not_at_all():

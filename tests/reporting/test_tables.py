@@ -11,6 +11,8 @@ import yaml
 
 from cmr_bench.reporting.cells import entries
 from cmr_bench.reporting.numbers import decimals, number
+from cmr_bench.reporting.page import page
+from cmr_bench.reporting.paired import paired
 from cmr_bench.reporting.tables import compare, terminal
 from cmr_bench.store import Store
 from cmr_bench.types import Score
@@ -163,3 +165,13 @@ def test_a_metric_more_is_no_word_where_another_setting_tells_the_cells_apart(
     cell(tmp_path, "fm", 0, 1.0, data={"canaries": 6}, metric={"canaries": canaries})
     cell(tmp_path, "fm", 0, 1.0, data={"canaries": 0}, metric={})
     assert {e.group for e in entries(tmp_path)} == {"fm canaries=6", "fm canaries=0"}
+
+
+def test_what_a_score_says_of_itself_stands_over_it_and_below_the_table(tmp_path: Path) -> None:
+    cell, note = Store(tmp_path).cell("fm", "0" * 12), "high agreement can mean memorisation"
+    cell.write("cell.json", {"model": "fm", "seed": 0, "data": "phantom"})
+    cell.add_scores([Score("fidelity/kid", 0.1, n=9), *(Score(f"fidelity/{name}", 0.5, n=9, extra={"note": note}) for name in ("psnr", "lpips"))], metric="m")  # fmt: skip
+    found = entries(tmp_path)
+    table = compare(found)
+    assert f"\nlpips: {note}\n" in terminal(table)
+    assert f"fidelity<small>{note}</small>" in page(found, table, paired(found))

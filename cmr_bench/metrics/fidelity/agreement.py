@@ -24,7 +24,7 @@ from cmr_bench.types import Images, Score
 RANGE = 2.0
 BETAS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW = 11
-NOTE = "agreement with the image that owned the mask; a high value can mean memorisation"
+NOTE = "agreement with the image that owned the mask; high agreement can mean memorisation"
 
 
 def psnr(a: Images, b: Images) -> Tensor:

@@ -14,6 +14,7 @@ from cmr_bench.stats import Estimate, expanded_percentile, multiplicities
 from cmr_bench.types import LABELS, Masks, Pool
 
 MEASURES = {"dice": "dice", "hd95": "hd95_mm", "volume_ratio_error": "area_error"}
+AGREED = {"dice": 1.0, "hd95_mm": 0.0, "area_error": 0.0}
 WHO = ("subject", "phase", "slice", "level")
 
 
@@ -21,8 +22,9 @@ def each_pair(pool: Pool, drawn: Sequence[Masks], labels: Sequence[int]) -> pd.D
     """One row an image: Dice, HD95 (mm) and relative area error of its mask, means over the fits in `drawn`.
 
     `dice`, `hd95_mm` and `area_error` are means over the structures, `dice_lv` and so on those of
-    one. Rules for absent structures are those of `volumes`; an image whose mask is empty, and where
-    nothing was found, has nan. `row` is the place in the pool.
+    one. Rules for absent structures are those of `volumes`; where the mask has no such structure and
+    one fit invents it, those that agree with the mask count as Dice 1 and errors 0. An image whose
+    mask is empty, and where no fit found anything, has nan. `row` is the place in the pool.
     """
     alone = pool.table.assign(
         subject=[f"{i:08d}" for i in range(len(pool))], phase="", slice=0, thickness_mm=1.0
@@ -30,8 +32,10 @@ def each_pair(pool: Pool, drawn: Sequence[Masks], labels: Sequence[int]) -> pd.D
     each = replace(pool, table=alone)
     found = pd.concat([overlap(pool.masks, masks, pool=each, labels=labels) for masks in drawn])
     found = found.rename(columns=MEASURES)
-    measures = list(MEASURES.values())
-    structures = found.groupby(["subject", "label"])[measures].mean()
+    measures, keys = list(MEASURES.values()), ["subject", "label"]
+    invented = found.groupby(keys)["case"].transform(lambda cases: (cases == "invented").any())
+    found.loc[invented] = found.loc[invented].fillna(AGREED)
+    structures = found.groupby(keys)[measures].mean()
     wide = structures.groupby(level="subject").mean()
     for k in labels:
         one = structures.xs(k, level="label")

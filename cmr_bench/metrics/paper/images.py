@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -99,6 +101,7 @@ class PaperFID(FID):
     """
 
     names = ("fidelity/paper_fid",)
+    orders: ClassVar = {}  # controls are given other masks than those of test
     pools = ("train", "test", "matched")
 
     def __init__(self, groups: int = 10) -> None:
