@@ -102,28 +102,6 @@ def row_mean(
     return reweighted(lambda w: (w @ total) / (w @ count), len(each), repeats=repeats, seed=seed)
 
 
-def difference(a: pd.Series, b: pd.Series, *, repeats: int = 2000, seed: int = 0) -> Estimate:
-    """Mean of a - b over the subjects that both know, resampled as pairs (of `subject_means`)."""
-    gap = a.sub(b).dropna().to_numpy()
-    return reweighted(lambda w: w @ gap / len(gap), len(gap), repeats=repeats, seed=seed)
-
-
-def difference_p(a: pd.Series, b: pd.Series) -> float:
-    """Two-sided p of no difference: the paired t test on the differences of the subjects that both know.
-
-    It is near to, but not the same as, the level at which the bootstrap interval of `difference`
-    leaves 0 out. 1 where no subject differs, nan below FEWEST subjects.
-    """
-    gap = a.sub(b).dropna().to_numpy()
-    if len(gap) < FEWEST:
-        return float("nan")
-    if not gap.any():
-        return 1.0
-    with np.errstate(divide="ignore"):
-        z = np.abs(gap.mean()) / (gap.std(ddof=1) / np.sqrt(len(gap)))
-    return float(2 * student.sf(z, len(gap) - 1))
-
-
 def holm(p: ArrayLike) -> Array:
     """p of each of several comparisons, so that the chance of one false claim in all keeps its level.
 

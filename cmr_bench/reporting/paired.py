@@ -14,10 +14,11 @@ from typing import Any
 import pandas as pd
 
 from cmr_bench.discrimination import auc_difference, wins
+from cmr_bench.metrics.utility.crossed import estimate, p_of_none
 from cmr_bench.reporting.cells import Entry
 from cmr_bench.reporting.numbers import label, number
 from cmr_bench.reporting.tables import said
-from cmr_bench.stats import Estimate, difference, difference_p, holm, subject_means
+from cmr_bench.stats import Array, Estimate, holm
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +35,9 @@ DICE = {"test": "utility/dice", "external": "utility/external_dice"}
 def paired(found: Sequence[Entry]) -> pd.DataFrame:
     """One row a score and pair of models: first less second on the subjects that both were judged on.
 
-    Scores are the Dice of segmenters that saw synthetic images alone, and the AUC of each attack on membership that is
-    not void; seeds of a model are averaged within a subject. Intervals resample subjects; `p_holm` is corrected for the
-    number of rows (Holm 1979). Pairs have the same data and judges, and differ in the model or in its settings, not in both; controls
+    Scores are the Dice of segmenters that saw synthetic images alone, with intervals over subjects and seeds of the models (of
+    the segmenters, where a model has one), and the AUC of each attack on membership that is not void, over subjects alone,
+    averaged over seeds. `p_holm` is corrected for the number of rows (Holm 1979). Pairs have the same data and judges, and differ in the model or in its settings, not in both; controls
     are left out, and of more than MOST pairs none is compared.
     """
     groups: dict[str, list[Entry]] = {}
@@ -85,7 +86,7 @@ def by_subject(cells: Sequence[Entry]) -> dict[str, pd.DataFrame]:
         if (path := folder / "utility_volumes.csv").is_file():
             table = pd.read_csv(path, dtype={"subject": str})
             for domain, part in table[table["arm"] == "synthetic"].groupby("domain"):
-                parts.setdefault(DICE[str(domain)], []).append(part)
+                parts.setdefault(DICE[str(domain)], []).append(part.assign(seed=entry.seed))
         for path in sorted(folder.glob("attack_*.csv")):
             table = pd.read_csv(path, dtype={"subject": str}).set_index("subject")
             sides = {side: part["suspicion"] for side, part in table.groupby("member")}
@@ -106,13 +107,30 @@ def by_subject(cells: Sequence[Entry]) -> dict[str, pd.DataFrame]:
 def gap(name: str, first: pd.DataFrame, second: pd.DataFrame) -> tuple[Estimate, int, float]:
     """(difference of the means, subjects, p) over the subjects and structures that both know."""
     if name in DICE.values():
-        shared = {*first["label"]} & {*second["label"]}
-        rows = (table[table["label"].isin(shared)] for table in (first, second))
-        a, b = (subject_means(table["dice"], table["subject"]) for table in rows)
-        return difference(a, b), int(a.sub(b).count()), difference_p(a, b)
+        one, other = cells(first, second)
+        if not one.size:
+            return Estimate(float("nan"), float("nan"), float("nan")), 0, float("nan")
+        gain = one - other
+        found = estimate(lambda m: m[:, 0], gain[None], gain)
+        return found, gain.shape[1], p_of_none(gain)
     both = first.sub(second).dropna(axis=0, how="all").dropna(axis=1)
-    estimate, p = auc_difference(both.to_numpy())
-    return estimate, sum(both.shape) if both.size else 0, p
+    found, p = auc_difference(both.to_numpy())
+    return found, sum(both.shape) if both.size else 0, p
+
+
+def cells(first: pd.DataFrame, second: pd.DataFrame) -> tuple[Array, Array]:
+    """(K, n) mean Dice of two models over the structures that both label, in the seeds or fits and in the subjects of both."""
+    shared = {*first["label"]} & {*second["label"]}
+    several = min(table["seed"].nunique() for table in (first, second)) > 1
+    one, other = (
+        table[table["label"].isin(shared)]
+        .pivot_table(index="seed" if several else "fit", columns="subject", values="dice")
+        .reset_index(drop=True)
+        for table in (first, second)
+    )
+    one, other = one.align(other, join="inner")
+    known = (one + other).notna().all()
+    return one.loc[:, known].to_numpy(), other.loc[:, known].to_numpy()
 
 
 def resolved(table: pd.DataFrame) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.stats import t as student
 from scipy.stats import ttest_1samp
 
 from cmr_bench.metrics.utility.crossed import error, estimate, p_of_none
-from cmr_bench.stats import difference, difference_p
+from cmr_bench.stats import reweighted
 
 
 def mean(means):
@@ -18,8 +17,8 @@ def mean(means):
 
 def test_without_variance_over_fits_it_is_the_bootstrap_over_subjects():
     gap = np.random.default_rng(0).normal(0.01, 0.03, 14)
-    before = difference(pd.Series(gap), pd.Series(gap) * 0, seed=3)
-    p = difference_p(pd.Series(gap), pd.Series(gap) * 0)
+    before = reweighted(lambda w: w @ gap / 14, 14, seed=3)
+    p = ttest_1samp(gap, 0).pvalue
     for fits in (1, 3):
         cells = np.tile(gap, (fits, 1))
         assert estimate(mean, cells[None], cells, seed=3) == pytest.approx(before)
@@ -73,3 +72,17 @@ def test_no_difference_and_too_few_subjects():
     assert np.isnan(p_of_none(np.ones((3, 2))))
     _, low, high = estimate(mean, np.ones((1, 3, 2)), np.ones((3, 2)))
     assert np.isnan([low, high]).all()
+
+
+def test_one_fit_is_the_paired_t_test():
+    """p is uniform under no difference, and but for its near neighbourhood below 0.05 where the interval leaves 0 out."""
+    rng = np.random.default_rng(1)
+    p = [p_of_none(rng.normal(size=(1, 15))) for _ in range(400)]
+    assert 0.03 <= np.mean(np.array(p) < 0.05) <= 0.08
+    for shift in np.linspace(0, 1, 11):
+        gap = rng.normal(shift, 1, (1, 20))
+        _, low, high = estimate(mean, gap[None], gap)
+        assert p_of_none(gap) == pytest.approx(ttest_1samp(gap[0], 0).pvalue)
+        assert (p_of_none(gap) < 0.05) == (not low <= 0 <= high) or abs(p_of_none(gap) - 0.05) < 0.003  # fmt: skip
+    zero = np.zeros((1, 15))
+    assert (p_of_none(zero), p_of_none(zero + 1)) == (1, 0) and np.isnan(p_of_none(zero[:, :2]))

@@ -45,7 +45,7 @@ class MaskAnatomy(Metric):
     own unit where they do not vary), beside the floor of training masks. A distance is positive by
     chance alone, so only what is above the floor counts. Each shape also has a score of its own:
     the mean over generated masks beside the mean over masks of test subjects, with the difference,
-    its interval and its p after Holm over the shapes in `extra` and, with `apart` of this shape, in
+    its interval and its p after Holm over all measures in `extra` and, with `apart` of this shape, in
     the table `mask_anatomy` of the cell. Where the masks are stacks of both phases, as those of
     released images may be, so are VOLUMES of subjects.
 
@@ -73,17 +73,17 @@ class MaskAnatomy(Metric):
         measures = {name: m for name, m in SHAPES.items() if m.needs <= labels}
         tables = {name: shapes(pool, labels) for name, pool in pools.items()}
         found = self._compared(measures, tables, evidence.seed)
-        scores = [self._summary(measures, tables), *_scores(found, "masks")]
+        scores = [self._summary(measures, tables)]
         stacks = {name: volumes(pool) for name, pool in pools.items()}
         if all(len(table) for table in stacks.values()):
             measures = {name: m for name, m in VOLUMES.items() if m.needs <= labels}
             more = self._compared(measures, stacks, evidence.seed)
-            scores += _scores(more, "subjects")
-            found = pd.concat([found, more])
+            found = pd.concat([found, more], ignore_index=True)
         else:
             scores.append(Score(EJECTION, float("nan"), reason=ALONE))
+        found = found.assign(p_holm=holm(found["p"]))
         evidence.tables["mask_anatomy"] = found
-        return scores
+        return [*scores, *_scores(found)]
 
     def _summary(self, measures: Mapping[str, Measure], tables: Tables) -> Score:
         found, floor = (self._apart([*measures], tables, name) for name in ("synthetic", "train"))
@@ -122,6 +122,7 @@ class MaskAnatomy(Metric):
         for name, measure in measures.items():
             values = {k: t[[name, "subject"]].dropna() for k, t in tables.items()}
             row: dict[str, float | str] = {"measure": name, "measured_in": measure.unit}
+            row["p"] = float("nan")
             for k, v in values.items():
                 mean = row_mean(v[name], v["subject"], seed=seed)
                 row |= {k: mean.value, f"{k}_low": mean.low, f"{k}_high": mean.high}
@@ -135,15 +136,15 @@ class MaskAnatomy(Metric):
                 far = self._apart([name], tables, k)
                 row |= {what: far.value, f"{what}_low": far.low, f"{what}_high": far.high}
             rows.append(row)
-        table = pd.DataFrame(rows)
-        return table.assign(p_holm=holm(table["p"])) if "p" in table else table
+        return pd.DataFrame(rows)
 
 
-def _scores(found: pd.DataFrame, unit: str) -> list[Score]:
-    """The mean of each measure over the generated masks beside that over real ones."""
+def _scores(found: pd.DataFrame) -> list[Score]:
+    """The mean of each measure over the generated masks, or their stacks, beside that over real ones."""
     scores = []
     for row in found.to_dict("records"):
         name = f"fidelity/mask_{row['measure']}"
+        unit = "subjects" if row["measure"] in VOLUMES else "masks"
         empty = [k for k in ("synthetic", "test") if not row[f"{k}_n"]]
         if empty:
             reason = f"no mask of {empty[0]} shows what it measures"
