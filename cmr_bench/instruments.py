@@ -75,13 +75,13 @@ def instruments(stages: Stages, encode: Any) -> dict[str, Any]:
 
 def controls_of(metric: Metric) -> tuple[str, ...]:
     """The controls that the metric must rank, catch or spare."""
-    ranked = chain.from_iterable(chain.from_iterable(metric.orders.values()))
+    ranked = chain.from_iterable(chain.from_iterable(metric.rankings.values()))
     return tuple(dict.fromkeys((*ranked, *metric.catches, *metric.spares)))
 
 
 def musts(metrics: Mapping[str, Metric]) -> dict[str, Any]:
     """What each must tell; `names` are those of its class, to which a further one of `spaces` adds its own at the end."""
-    keys = ("names", "orders", "catches", "spares", "blind_to")
+    keys = ("names", "rankings", "catches", "spares", "blind_to")
     return {
         name: {key: getattr(type(metric), key) for key in keys}
         | {"spaces": getattr(metric, "spaces", ())}

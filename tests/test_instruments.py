@@ -105,7 +105,7 @@ def test_good_metrics_pass_and_a_blind_one_is_unfit(pools):
         metrics = {
             "kid": {
                 "names": KID.names,
-                "orders": {"fidelity/kid": [["heldout", "painter", "noise"]]},
+                "rankings": {"fidelity/kid": [["heldout", "painter", "noise"]]},
             },
             "copies": {"names": Copies.names, **musts},
         }

@@ -1,4 +1,4 @@
-"""The partial orders that metrics promise: of controls that exist, and in the direction that their scores say."""
+"""The partial rankings that metrics promise: of controls that exist, and in the direction that their scores say."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def evidence(pools: dict[str, Pool]) -> Evidence:
 
 
 @pytest.mark.parametrize(
-    "name", [k for k, m in METRICS.items() if m.orders and m.axis == "fidelity"]
+    "name", [k for k, m in METRICS.items() if m.rankings and m.axis == "fidelity"]
 )
 def test_a_metric_with_an_order_has_a_direction(name: str, pools: dict[str, Pool]) -> None:
     metric = METRICS[name]
     scores = {score.name: score for score in metric.scores(evidence(pools))}
     assert scores[metric.names[0]].value == scores[metric.names[0]].value
-    for ranked in metric.orders:
+    for ranked in metric.rankings:
         blank = bool(scores[ranked].reason)
         assert blank or scores[ranked].better == ("higher" if metric.higher_is_better else "lower")
 

@@ -16,7 +16,7 @@ class Metric(ABC):
 
     `names` are the scores it always gives (more may follow, one a structure); `needs` is among
     encode, segment, losses, noised. `higher_is_better` speaks of the first name.
-    `orders` are, by score, chains of controls (files of conf/model/control) from best to worst that
+    `rankings` are, by score, chains of controls (files of conf/model/control) from best to worst that
     the score must keep on any data, for example {"fidelity/kid": (("heldout", "blurred", "noise"),)};
     every report holds the score against them. `blind_to` are the controls that it cannot see: a fidelity metric
     takes copies for perfect images. `catches` are controls that a privacy score must tell from its
@@ -28,7 +28,7 @@ class Metric(ABC):
     pools: ClassVar[tuple[str, ...]]
     needs: tuple[str, ...] = ()
     higher_is_better: ClassVar[bool]
-    orders: ClassVar[Mapping[str, tuple[tuple[str, ...], ...]]] = {}
+    rankings: ClassVar[Mapping[str, tuple[tuple[str, ...], ...]]] = {}
     blind_to: ClassVar[tuple[str, ...]] = ()
     catches: ClassVar[tuple[str, ...]] = ()
     spares: ClassVar[tuple[str, ...]] = ()

@@ -72,7 +72,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame, pairs: pd.DataFrame) -> st
         headlines=_headlines(table) if many else [],
         protocols=[] if many else side_by_side(table),
         pairs=_pairs(pairs),
-        rankings=sentence(score_frame(found)).splitlines(),
+        agreement=sentence(score_frame(found)).splitlines(),
         left_out=len(models) - len(drawn),
         triangle=_picture(triangle_plot(drawn, palette)) if models else None,
         trade_off=_picture(trade_off) if trade_off else None,

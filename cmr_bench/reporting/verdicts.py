@@ -42,7 +42,7 @@ def verdicts(record: Mapping[str, Any]) -> list[Verdict]:
         mine = [row for row in answers if row["metric"] == name]
         for end in ("", *(f"_{space}" for space in metric.get("spaces", ()))):
             every = tuple(one + end for one in metric["names"])
-            for score, chains in metric.get("orders", {}).items():
+            for score, chains in metric.get("rankings", {}).items():
                 found += _orders(score + end, chains, _known(score + end, mine))
             found += _catches(metric, every, _known(every[0], mine))
     return found

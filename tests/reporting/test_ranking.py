@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pandas as pd
 import pytest
 
+from cmr_bench.reporting.cells import entries
+from cmr_bench.reporting.page import page
+from cmr_bench.reporting.paired import paired
 from cmr_bench.reporting.ranking import agreement, kendall, sentence
+from cmr_bench.reporting.tables import compare
+from cmr_bench.store import Store
+from cmr_bench.types import Score
 
 
 def rows(**values):
@@ -47,6 +55,16 @@ def test_cells_of_other_data_are_ranked_apart_controls_and_released_sets_not_at_
     noise = rows(kid=[99], kid_cardiac=[0]).assign(cell="noise", control=True)
     released = noise.assign(cell="released", control=False, model="released")
     assert agreement(pd.concat([here, noise, released])) == agreement(here)
+
+
+def test_the_page_says_it_too(root, tmp_path):
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
+    for k, cell in enumerate(Store(tmp_path).cells()):
+        values = {"fidelity/kid": k, "fidelity/kid_cardiac": -k}
+        cell.add_scores([Score(n, v, v, v, n=9, better="lower") for n, v in values.items()], metric="two")  # fmt: skip
+    found = entries(tmp_path)
+    table = compare(found)
+    assert "Kendall&#39;s tau: kid \u22121.00" in page(found, table, paired(found))
 
 
 def test_nothing_to_compare_says_nothing():

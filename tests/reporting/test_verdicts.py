@@ -14,7 +14,7 @@ from cmr_bench.seeds import numpy_rng
 from cmr_bench.store import Store
 from cmr_bench.types import Score
 
-KID = {"names": ["fidelity/kid"], "orders": {"fidelity/kid": [["heldout", "painter", "noise"]]}}
+KID = {"names": ["fidelity/kid"], "rankings": {"fidelity/kid": [["heldout", "painter", "noise"]]}}
 COPIES = {"names": ["privacy/copy_rate", "privacy/nn_ratio"], "catches": ["copy"], "spares": ["heldout"], "spaces": ["pixels", "features"]}  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def test_an_order_holds_if_it_is_monotone_and_its_ends_lie_apart(values, state):
 )
 def test_a_reversal_counts_only_beyond_the_interval_of_the_difference(worse, half, state):
     chain = [answer("heldout", 0.1, half), answer("painter", worse, half)]
-    assert states({"names": ["fidelity/kid"], "orders": {"fidelity/kid": [["heldout", "painter"]]}}, *chain) == [state]  # fmt: skip
+    assert states({"names": ["fidelity/kid"], "rankings": {"fidelity/kid": [["heldout", "painter"]]}}, *chain) == [state]  # fmt: skip
     turned = [row | {"value": -row["value"], "low": -row["high"], "high": -row["low"], "better": "higher"} for row in chain]  # fmt: skip
     assert order_verdict(turned)[0] == state
 
@@ -132,7 +132,7 @@ def test_a_score_of_one_structure_is_no_space():
 
 def test_an_order_strikes_its_own_score_alone():
     names = ["fidelity/precision", "fidelity/recall"]
-    prdc = {"names": names, "orders": {key: [["heldout", "noise"]] for key in names}}
+    prdc = {"names": names, "rankings": {key: [["heldout", "noise"]] for key in names}}
     rows = [answer(c, v, 0.05) | {"name": n, "better": "higher"} for n, pair in zip(names, [(0.9, 0.1), (0.1, 0.9)], strict=True) for c, v in zip(("heldout", "noise"), pair, strict=True)]  # fmt: skip
     unfit = [row["unfit"] for row in struck([{"name": n} for n in names], record(prdc, *rows))]
     assert unfit == ["", "unfit here: noise scores better than heldout"]

@@ -44,7 +44,7 @@ class Adherence(Metric):
     pools = ("train", "test", "matched")
     needs = ("segment",)
     higher_is_better = True
-    orders: ClassVar = {"fidelity/adherence": (("heldout", "noise"),)}
+    rankings: ClassVar = {"fidelity/adherence": (("heldout", "noise"),)}
     blind_to = ("copy", "painter")
 
     def __init__(self, seeds: Sequence[int] = (0,), obeys: float = 0.8) -> None:

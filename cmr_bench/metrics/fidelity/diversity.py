@@ -64,7 +64,7 @@ class Diversity(Metric):
     pools = ("test", "synthetic")
     needs = ("encode",)
     higher_is_better = True
-    orders: ClassVar = {"fidelity/diversity": (("heldout", "one_patient", "mean"),)}
+    rankings: ClassVar = {"fidelity/diversity": (("heldout", "one_patient", "mean"),)}
     blind_to = ("copy",)
 
     def __init__(self, masks: int = 8, images: int = 4) -> None:

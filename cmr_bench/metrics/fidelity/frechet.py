@@ -121,7 +121,7 @@ class FID(Metric):
     names: tuple[str, ...] = ("fidelity/fid", "fidelity/fid_infinity")
     pools = ("train", "test", "synthetic")
     higher_is_better = False
-    orders: ClassVar = dict.fromkeys(
+    rankings: ClassVar = dict.fromkeys(
         ("fidelity/fid", "fidelity/fid_infinity"),
         (("heldout", "blurred", "painter", "noise"), ("heldout", "vendor")),
     )

@@ -93,7 +93,7 @@ class KID(Metric):
     names: tuple[str, ...] = ("fidelity/kid",)
     pools = ("train", "test", "synthetic")
     higher_is_better = False
-    orders: ClassVar = {
+    rankings: ClassVar = {
         "fidelity/kid": (("heldout", "blurred", "painter", "noise"), ("heldout", "vendor"))
     }
     blind_to = ("copy",)

@@ -75,7 +75,7 @@ class Manifold(Metric):
     )
     pools = ("train", "test", "synthetic")
     higher_is_better = True
-    orders: ClassVar = {
+    rankings: ClassVar = {
         "fidelity/precision": (("heldout", "noise"),),
         "fidelity/recall": (("heldout", "one_patient", "noise"),),
         "fidelity/density": (("heldout", "noise"),),

@@ -101,7 +101,7 @@ class PaperFID(FID):
     """
 
     names = ("fidelity/paper_fid",)
-    orders: ClassVar = {}  # controls are given other masks than those of test
+    rankings: ClassVar = {}  # controls are given other masks than those of test
     pools = ("train", "test", "matched")
 
     def __init__(self, groups: int = 10) -> None:
