@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from cmr_bench.data.canaries import canary_pools, repeated
-from cmr_bench.data.pools import content_hash, load_pool, shared
+from cmr_bench.data.pools import content_hash, load_pool, people, shared
 from cmr_bench.preparation import prepared
 from cmr_bench.store import Store, read_json
 from cmr_bench.types import Pool, join
@@ -58,6 +58,11 @@ class Cohort:
         if self.config.get("external"):
             pools["external"] = self.external
         return pools
+
+    @cached_property
+    def people(self) -> dict[str, str]:
+        """Who is in the data under a second name, and the first."""
+        return people(self.data)
 
     @cached_property
     def training_subjects(self) -> int:

@@ -55,6 +55,7 @@ def instruments(stages: Stages, encode: Any) -> dict[str, Any]:
             encode=encode,
             segment=segment,
             spaces=spaces(stages),
+            people=stages.people,
             seed=config.seed,
             device=device_of(encode),
         )

@@ -137,6 +137,7 @@ def evidence_of(
         segment=segment,
         spaces=spaces(stages),
         judges={str(name): partial(segment, judge=str(name)) for name in others},
+        people=stages.people,
         fit=partial(retrained, stages, recipe) if (recipe := lent(stages.config)) else None,
         seed=stages.config.seed,
         device=device_of(encode),
@@ -212,7 +213,7 @@ def clock(node: DictConfig, stages: Stages) -> Memorisation:
     """The callback that watches for memorisation; it looks at no subject of test."""
 
     def make_evidence(pools: Mapping[str, Pool], model: Any) -> Evidence:
-        return Evidence(pools, model=model, device=model.device)
+        return Evidence(pools, model=model, people=stages.people, device=model.device)
 
     return Memorisation(
         metrics={key: build(part) for key, part in node.metrics.items()},

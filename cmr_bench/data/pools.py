@@ -13,6 +13,7 @@ import torch
 
 from cmr_bench.data.leakage import Twin, twins
 from cmr_bench.data.writer import COLUMNS
+from cmr_bench.store.files import read_json
 from cmr_bench.types import Pool
 
 
@@ -36,6 +37,16 @@ def load_pool(
             spacing_mm=float(file.attrs["spacing_mm"]),
             labels=tuple(int(label) for label in file.attrs["labels"]),
         )
+
+
+def people(path: str | Path) -> dict[str, str]:
+    """{subject: the first name of the person} of those who are in the data under several names, by the twins of the manifest."""
+    twins = read_json(Path(path) / "manifest.json").get("twins", ())
+    same = {name: name for twin in twins for name in twin[:2]}
+    for first, second, _ in twins:
+        one, other = same[first], same[second]
+        same |= {name: min(one, other) for name in same if same[name] in (one, other)}
+    return {name: person for name, person in same.items() if name != person}
 
 
 def shared(main: str | Path, external: str | Path) -> list[Twin]:

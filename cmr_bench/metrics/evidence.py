@@ -51,7 +51,7 @@ class Evidence:
     `fit(pool)` trains a denoiser on a pool. Batches go to `device`, answers come back to the CPU;
     no answer depends on `batch_size`. `spaces` are further encoders by name, made when first asked
     for; making one that is not available raises a ValueError of one line. `judges` are segmenters
-    of other architectures by name. `tables` are what metrics found in more detail than scores have, kept
+    of other architectures by name. `people` are subjects who are another one under a further name. `tables` are what metrics found in more detail than scores have, kept
     with the cell under their names.
     """
 
@@ -64,6 +64,7 @@ class Evidence:
         segment: Segment | None = None,
         spaces: Mapping[str, Callable[[], Encode]] | None = None,
         judges: Mapping[str, Segment] | None = None,
+        people: Mapping[str, str] | None = None,
         fit: Callable[[Pool], object] | None = None,
         seed: int = 0,
         batch_size: int = 64,
@@ -75,6 +76,7 @@ class Evidence:
         self._encode = encode
         self._makers = dict(spaces or {})
         self._segments = ({"": segment} if segment else {}) | dict(judges or {})
+        self._people = people or {}
         self._fit = fit
         self._batch_size = batch_size
         self._device = torch.device(device)
@@ -143,8 +145,9 @@ class Evidence:
         return tuple(name for name in ("val", "test") if len(self.pools.get(name, ())))
 
     def subjects(self, *names: str) -> np.ndarray:
-        """Subject of each row of the pools, one after the other."""
-        return np.concatenate([self.pools[name].subjects for name in names])
+        """Subject of each row of the pools, one after the other; one person under two names is one subject."""
+        found = np.concatenate([self.pools[name].subjects for name in names])
+        return np.array([self._people.get(name, name) for name in found], dtype=str)
 
     def features(self, *names: str) -> Tensor:
         """(N, D) features of the pools, one after the other."""

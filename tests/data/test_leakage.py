@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from cmr_bench.data.acdc import ACDC
 from cmr_bench.data.leakage import fingerprint, likeness, refuse_overlap, twins
 from cmr_bench.data.mnms2 import MnMs2
 from cmr_bench.data.nnunet import NnUNet
-from cmr_bench.data.pools import load_pool, shared
+from cmr_bench.data.pools import load_pool, people, shared
 from cmr_bench.data.prepare import prepare
 from cmr_bench.data.stack import Stack
 from cmr_bench.seeds import numpy_rng
@@ -122,6 +123,15 @@ def test_prepare_keeps_twins_on_one_side_and_names_both(
         sides = {volume["subject"]: volume["split"] for volume in manifest["volumes"]}
         assert sides["patient002"] == sides["patient006"]
         assert any("patient002 and patient006" in text for text in manifest["warnings"])
+        assert people(folder) == {"patient006": "patient002"}
+
+
+def test_a_person_under_several_names_is_the_first_over_any_chain(tmp_path: Path) -> None:
+    twins = [["b", "d", 1.0], ["c", "e", 1.0], ["d", "c", 1.0], ["x", "y", 1.0]]
+    (tmp_path / "manifest.json").write_text(json.dumps({"twins": twins}))
+    assert people(tmp_path) == {"c": "b", "d": "b", "e": "b", "y": "x"}
+    (tmp_path / "manifest.json").write_text("{}")
+    assert people(tmp_path) == {}
 
 
 def test_between_data_sets(tmp_path: Path, settings: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ class Calibrated(Attack):
         found = sides(evidence)
         learn, _ = found.halves(evidence.seed)
         learnt = set(found.subjects[learn])
-        parts = {name: np.isin(evidence.pools[name].subjects, list(learnt)) for name in found.names}
+        parts = {name: np.isin(evidence.subjects(name), list(learnt)) for name in found.names}
         pools = {
             name: evidence.pools[name].take(np.flatnonzero(~known)) for name, known in parts.items()
         }

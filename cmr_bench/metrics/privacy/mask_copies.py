@@ -147,7 +147,7 @@ class MaskCopies(Metric):
         known = described("train")
 
         def search(*names: str) -> tuple[Neighbours, Array]:
-            found = nearest_masks(described(*names), known, train.subjects, distance)
+            found = nearest_masks(described(*names), known, evidence.subjects("train"), distance)
             return found, ratios(found)
 
         return search
