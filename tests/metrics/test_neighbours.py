@@ -35,6 +35,18 @@ def test_rows_closer_than_float32_can_tell_are_told_apart():
     assert nearest(torch.zeros(3, 64, dtype=torch.float64), gallery)[1].tolist() == [1, 1, 1]
 
 
+def test_bounds_hold_and_one_far_row_does_not_widen_those_of_others():
+    queries, gallery = cloud(200, 64, 0), cloud(200, 64, 1)
+    gallery[0] *= 1000
+    (block,) = module._blocks(queries, gallery)
+    q, g = ((x - gallery.mean(0)).double() for x in (queries, gallery))
+    true = g.square().sum(1) - 2 * q @ g.T
+    assert (block.least <= true).all()
+    assert (true - block.least)[:, 1:].max() < 0.1 < (true - block.least)[:, 0].min()
+    exact = torch.cdist(queries.double(), gallery.double(), compute_mode="donot_use_mm_for_euclid_dist")  # fmt: skip
+    assert (nearest(queries, gallery)[1] == exact.argmin(1)).all()
+
+
 def test_of_equals_the_first_row_is_taken():
     gallery = cloud(4, 8, 0)[[3, 1, 1, 3, 0]]
     assert nearest(gallery, gallery)[1].tolist() == [0, 1, 1, 0, 4]

@@ -41,10 +41,10 @@ def neighbours(queries: Tensor, gallery: Tensor, subjects: ArrayLike) -> Neighbo
     """
     group = groups(subjects)
     parts = []
-    for vectors, rough, slack in _blocks(queries, gallery):
-        first, row = _nearest(vectors, gallery, rough, slack)
-        rough[group[None] == group[row][:, None]] = float("inf")
-        parts.append(Neighbours(first, row, *_nearest(vectors, gallery, rough, slack)))
+    for block in _blocks(queries, gallery):
+        first, row = block.nearest(gallery)
+        block.least[group[None] == group[row][:, None]] = float("inf")
+        parts.append(Neighbours(first, row, *block.nearest(gallery)))
     return Neighbours(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
@@ -74,55 +74,65 @@ def other_subject(gallery: Tensor, subjects: ArrayLike) -> Tensor:
     """(M,) distance of each gallery image to the nearest image of another subject."""
     group = groups(subjects)
     parts, start = [], 0
-    for vectors, rough, slack in _blocks(gallery, gallery):
-        own = group[start : start + len(vectors)]
-        rough[group[None] == own[:, None]] = float("inf")
-        parts.append(_nearest(vectors, gallery, rough, slack)[0])
-        start += len(vectors)
+    for block in _blocks(gallery, gallery):
+        own = group[start : start + len(block.queries)]
+        block.least[group[None] == own[:, None]] = float("inf")
+        parts.append(block.nearest(gallery)[0])
+        start += len(own)
     return torch.cat(parts)
 
 
 def nearest(queries: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
     """(distance in float64 (N,), row) of the nearest gallery image, the first of equals."""
-    parts = [_nearest(q, gallery, *more) for q, *more in _blocks(queries, gallery)]
+    parts = [block.nearest(gallery) for block in _blocks(queries, gallery)]
     distance, row = (torch.cat(columns) for columns in zip(*parts, strict=True))
     return distance, row
 
 
-def _blocks(queries: Tensor, gallery: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """(queries (b, d), rough |g|^2 - 2 q.g (b, M) in float32, by how much it may be off (b,)).
+def _blocks(queries: Tensor, gallery: Tensor) -> Iterator[_Block]:
+    """The queries in blocks, each with the whole gallery.
 
-    Vectors are centred first. The sum of d rounded products is off by at most sqrt(d) u |q| |g|
-    times a small factor but for a chance that falls exponentially in its square (Higham & Mary
-    2019, theorem 3.1); the factor is SURE.
+    Vectors are centred first, products are float32. The sum of d rounded products is off by at most sqrt(d) u |q| |g|
+    times a small factor but for a chance that falls exponentially in its square (Higham & Mary 2019, theorem 3.1); the
+    factor is SURE. So |g|^2 - 2 q.g is off by e |g| (|g| + 2 |q|) at most, e = SURE sqrt(d) u: its part with |q| is one
+    more column of the product.
     """
     centre = gallery.mean(0)
     centred = (gallery - centre).float()
-    squares = centred.square().sum(1)
-    longest = squares.max().sqrt()
-    unit = SURE * gallery.shape[1] ** 0.5 * torch.finfo(torch.float32).eps / 2
+    length = centred.norm(dim=1)
+    error = SURE * gallery.shape[1] ** 0.5 * torch.finfo(torch.float32).eps / 2 * length
+    known, squares = torch.cat([centred, error[:, None]], 1), length.square() - error * length
     for vectors in queries.split(max(1, BLOCK // len(gallery))):
         q = (vectors - centre).float()
-        rough = torch.addmm(squares, q, centred.T, alpha=-2)
-        yield vectors, rough, unit * longest * (2 * q.norm(dim=1) + longest)
+        size = q.norm(dim=1)
+        least = torch.addmm(squares, torch.cat([q, size[:, None]], 1), known.T, alpha=-2)
+        yield _Block(vectors, least, size, length, error)
 
 
-def _nearest(
-    queries: Tensor, gallery: Tensor, rough: Tensor, slack: Tensor
-) -> tuple[Tensor, Tensor]:
-    """(distance in float64, first row that has it) among rows whose rough distance is finite."""
-    limit = (rough.amin(1) + 2 * slack).clamp(max=torch.finfo(rough.dtype).max)
-    query, row = (rough <= limit[:, None]).nonzero(as_tuple=True)
-    size = max(1, PAIRS // gallery.shape[1])
-    parts = [
-        (queries[a].double() - gallery[b].double()).norm(dim=1)
-        for a, b in zip(query.split(size), row.split(size), strict=True)
-    ]
-    exact = torch.cat(parts)
-    best = exact.new_full((len(queries),), float("inf")).scatter_reduce(0, query, exact, "amin")
-    at = exact == best[query]
-    last = row.new_full((len(queries),), len(gallery) - 1)
-    return best, last.scatter_reduce(0, query[at], row[at], "amin")
+class _Block(NamedTuple):
+    """Queries (b, d); the least that |g|^2 - 2 q.g can be (b, M); |q| (b,); |g| and e |g| (M,)."""
+
+    queries: Tensor
+    least: Tensor
+    size: Tensor
+    length: Tensor
+    error: Tensor
+
+    def nearest(self, gallery: Tensor) -> tuple[Tensor, Tensor]:
+        """(distance in float64, first row that has it) among rows whose `least` is finite."""
+        least, at = self.least.min(1)
+        limit = least + 2 * self.error[at] * (self.length[at] + 2 * self.size)
+        limit = limit.clamp(max=torch.finfo(least.dtype).max)
+        query, row = (self.least <= limit[:, None]).nonzero(as_tuple=True)
+        exact = torch.empty(len(query), dtype=torch.float64)
+        for part in torch.arange(len(query)).split(max(1, PAIRS // gallery.shape[1])):
+            apart = self.queries[query[part]].double() - gallery[row[part]].double()
+            exact[part] = apart.norm(dim=1)
+        best = exact.new_full((len(self.queries),), float("inf"))
+        best = best.scatter_reduce(0, query, exact, "amin")
+        found = exact == best[query]
+        last = row.new_full((len(self.queries),), len(gallery) - 1)
+        return best, last.scatter_reduce(0, query[found], row[found], "amin")
 
 
 def groups(subjects: ArrayLike) -> Tensor:
