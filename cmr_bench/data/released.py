@@ -77,6 +77,12 @@ def release(
         raise ValueError(
             f"synthetic={synthetic}: values lie outside [-1, 1]; take model.intensities=percentiles"
         )
+    if kept and not filled(parts):
+        log.warning(
+            "synthetic=%s: model.intensities=range keeps values that do not fill [-1, 1]; "
+            "where they have another scale, such as [0, 1], take auto",
+            synthetic,
+        )
     images = np.concatenate(
         [part.clip(-1, 1) for part in parts]
         if kept

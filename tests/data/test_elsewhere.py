@@ -137,6 +137,17 @@ def test_images_that_hardly_leave_zero_to_one_are_scaled(
     assert about["intensities"] == "kept" and np.array_equal(read, full)
 
 
+def test_a_range_that_is_kept_and_not_filled_is_warned_of(
+    like: Pool, images: np.ndarray, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    unit = (images - images.min()) / np.ptp(images)
+    taken(hdf5(tmp_path / "a.h5", images=unit), like, intensities="range")
+    assert "do not fill [-1, 1]" in caplog.text and "take auto" in caplog.text
+    caplog.clear()
+    taken(hdf5(tmp_path / "b.h5", images=2 * unit - 1), like, intensities="range")
+    assert not caplog.records or "do not fill" not in caplog.text
+
+
 @pytest.mark.parametrize("kind", ["uint8", "int16", "uint16", "int32", "int64"])
 @pytest.mark.parametrize("top", [255, 65535])
 def test_whole_numbers_move_by_the_bits_that_they_fill(
