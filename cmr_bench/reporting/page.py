@@ -36,7 +36,9 @@ from cmr_bench.reporting.summary import origin_lines, summary
 from cmr_bench.reporting.tables import (
     HEADLINES,
     LEGIBLE,
+    flags,
     parted,
+    read_so,
     score_frame,
 )
 from cmr_bench.reporting.verdicts import Verdict, verdicts
@@ -70,6 +72,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame, pairs: pd.DataFrame) -> st
         axes=[] if many else _rows(main),
         details=[] if many else _rows(rest),
         headlines=_headlines(table) if many else [],
+        marks=read_so(table),
         protocols=[] if many else side_by_side(table),
         pairs=_pairs(pairs),
         agreement=sentence(score_frame(found)).splitlines(),
@@ -170,7 +173,7 @@ def _value(row: pd.Series[Any], digits: int) -> dict[str, Any]:
         number(row[key], digits) for key in ("low", "high", "smallest", "largest")
     )
     return {
-        "text": number(row["value"], digits) + " void" * bool(row["void"]),
+        "text": number(row["value"], digits) + flags(row),
         "interval": "" if "–" in (low, high) else f"{low} to {high}",
         "seeds": "" if smallest == largest else f"seeds {smallest} to {largest}",
         "best": bool(row["best"]),

@@ -39,6 +39,22 @@ def test_void_results_are_marked_with_their_reason_and_do_not_win(tmp_path: Path
     assert "0.90 void" in page(found, table, paired(found))
 
 
+def test_an_attack_turned_round_does_not_win_and_the_report_says_so(tmp_path: Path) -> None:
+    limits = {"fm": (0.05, 0.0, 0.12), "ddpm": (0.5, 0.4, 0.6)}
+    for model, (value, low, high) in limits.items():
+        cell = Store(tmp_path).cell(model, "0")
+        cell.write("cell.json", {"model": model, "seed": 0, "data": "phantom"})
+        cell.add_scores([Score("privacy/mia_auc", value, low, high, n=40, better="lower")], metric="membership")  # fmt: skip
+        cell.finish()
+    found = entries(tmp_path)
+    table = compare(found)
+    assert not table["best"].any()
+    text = terminal(table)
+    assert "0.05 [0.00, 0.12] turned" in text and text.count("turned round: an AUC") == 1
+    html = page(found, table, paired(found))
+    assert "0.05 turned" in html and html.count("Turned round: an AUC") == 1
+
+
 def test_what_is_void_or_unfit_does_not_count_in_the_triangle() -> None:
     """As rows of a cell, whose extra says so, and as rows of a comparison."""
     attack = {"name": "privacy/mia_auc", "value": 0.9, "low": 0.8, "high": 1.0}
