@@ -22,6 +22,9 @@ ATTACKS = (
 """AUC of what asks whether a patient was trained on; `fcre_auc` shares subjects between its sides and does not count."""
 
 
+NO_EVIDENCE = ("void", "unchecked")
+
+
 class Span(NamedTuple):
     """A number with the limits of its interval."""
 
@@ -40,13 +43,15 @@ def headlines(rows: Rows) -> dict[str, dict[str, Span]]:
       found; 1 - AUC in the place of an AUC that lies below 1/2 for certain), and 1 minus the copies in excess of real held-out data. Of several attacks the one
       counts whose lower limit is highest: the luckiest of many would lie above 1/2 by chance.
 
-    Scores that are unfit on the data, or void because an attack blind to the model succeeds too,
-    are not there.
+    Scores that are unfit on the data, void because an attack blind to the model succeeds too, or unchecked because
+    there were too few subjects to ask that, are not there.
     """
     rows = {
         name: row
         for name, row in rows.items()
-        if not (row.get("unfit") or row.get("void") or said(row.get("extra"), "void"))
+        if not (
+            row.get("unfit") or any(row.get(m) or said(row.get("extra"), m) for m in NO_EVIDENCE)
+        )
     }
     there = [name for name in ATTACKS if math.isfinite(_limits(rows, name).value)]
     attack = max(there, key=lambda name: _told(rows, name).low, default="privacy/an attack")

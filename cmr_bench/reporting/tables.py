@@ -21,7 +21,7 @@ from cmr_bench.reporting.settings import setting
 AXES = ("fidelity", "utility", "privacy")
 COLUMNS = (
     "axis name group control value low high smallest largest seeds n unit better "
-    "reference reference_name reason note void turned unfit best"
+    "reference reference_name reason note void unchecked turned unfit best"
 ).split()
 DETAIL = (
     r"_(?:lv|myo|rv)$|/(?:both|real|external_real|external_both)_|/(?:external_)?(?:few|strong|pretrained|both\d)"
@@ -76,7 +76,7 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     numbers = ["value", "low", "high", "reference"]
     frame = frame.astype(dict.fromkeys(numbers, float))
     frame["finite"] = np.isfinite(frame["value"])
-    for mark in ("void", "note"):
+    for mark in ("void", "unchecked", "note"):
         frame[mark] = frame["extra"].map(lambda e, k=mark: said(e, k)) if "extra" in frame else ""
     frame["unfit"] = frame["unfit"].fillna("") if "unfit" in frame else ""
     there = frame[frame["finite"]].groupby(keys, sort=False)
@@ -90,7 +90,7 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     table["reference"] = there["reference"].mean()
     for column, counted in (("seeds", there.size()), ("n", there["n"].min())):
         table[column] = counted.reindex(order).fillna(0).astype(int)
-    for mark in ("void", "unfit"):
+    for mark in ("void", "unchecked", "unfit"):
         table[mark] = there[mark].max().reindex(order).fillna("")
     names = order.get_level_values("name")
     table["turned"] = [
@@ -102,7 +102,7 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def said(extra: Any, what: str) -> str:
-    """What a score says of itself: `void`, why it is no evidence about the model, or `note`, how to read it; mostly nothing."""
+    """What a score says of itself: `void`, why it is no evidence about the model, `unchecked`, why that is not known, or `note`, how to read it; mostly nothing."""
     return str(extra.get(what, "")) if isinstance(extra, dict) else ""
 
 
@@ -117,7 +117,7 @@ def _winner(part: pd.DataFrame) -> Any:
     if (
         len(rivals) < 2
         or rivals["better"].iloc[0] not in ARROWS
-        or (rivals[["void", "turned", "unfit"]] != "").any(axis=None)
+        or (rivals[["void", "unchecked", "turned", "unfit"]] != "").any(axis=None)
     ):
         return None
     if not np.isfinite(rivals[["low", "high"]].astype(float)).all(axis=None):
@@ -235,7 +235,7 @@ def _marks(row: pd.Series[Any]) -> str:
 
 def read_so(table: pd.DataFrame) -> list[str]:
     """What the `flags` of a table mean, one line a reason."""
-    words = {"void": "void", "turned": "turned round"}
+    words = {"void": "void", "unchecked": "unchecked", "turned": "turned round"}
     return [
         f"{word}: {reason}"
         for mark, word in words.items()
@@ -244,5 +244,5 @@ def read_so(table: pd.DataFrame) -> list[str]:
 
 
 def flags(row: pd.Series[Any]) -> str:
-    """Of the result of an attack: that it is no evidence about the model, or is to be read the other way round."""
-    return " void" * bool(row["void"]) + " turned" * bool(row["turned"])
+    """Of the result of an attack: that it is no evidence about the model, may be none, or is to be read the other way round."""
+    return "".join(f" {mark}" for mark in ("void", "unchecked", "turned") if row[mark])
