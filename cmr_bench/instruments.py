@@ -84,7 +84,7 @@ def musts(metrics: Mapping[str, Metric]) -> dict[str, Any]:
     keys = ("names", "rankings", "catches", "spares", "blind_to")
     return {
         name: {key: getattr(type(metric), key) for key in keys}
-        | {"spaces": getattr(metric, "spaces", ())}
+        | {"spaces": getattr(metric, "spaces", getattr(metric, "by", ()))}
         for name, metric in metrics.items()
     }
 
