@@ -85,7 +85,9 @@ def tell(pools, tmp_path, seed=0):
 
 def test_a_single_held_out_subject_leaves_the_instruments_untested(pools, tmp_path):
     lone = {**pools, "test": pools["test"].take(slice(0, 2)), "val": pools["val"].take(slice(0, 0))}
-    assert tell(lone, tmp_path) == {"metrics": {}, "answers": []}
+    found = tell(lone, tmp_path)
+    assert found["metrics"] == {} and found["answers"] == []
+    assert found["untested"]["privacy/copy_rate"] == "controls need two subjects in val and test"
 
 
 def test_good_metrics_pass_and_a_blind_one_is_unfit(pools):
@@ -156,6 +158,7 @@ def test_the_answers_are_built_once_and_shared(pools, tmp_path):
         and len([*tmp_path.glob("instruments/*/done.json")]) == 1
     )
     assert set(found["metrics"]) == {"kid", "adherence", "prdc", "copies", "membership"}
+    assert found["untested"] == {"utility/dice": "it trains a network for each model"}
     assert {v.score for v in verdicts(found)} == {
         "fidelity/kid",
         "fidelity/adherence",

@@ -157,7 +157,11 @@ def test_unfit_scores_are_struck_everywhere_and_leave_the_triangle(tmp_path):
         cell = Store(tmp_path).cell(model, "0" * 12)
         cell.write("cell.json", {"model": model, "seed": 0, "data": "phantom"})
         cell.add_scores([Score("privacy/copy_rate", 0.9, 0.8, 1.0, n=9, better="lower"), Score("privacy/mia_auc", 0.5, 0.4, 0.6, n=9)], metric="m")  # fmt: skip
-        cell.write("instruments.json", record(COPIES, *copies(copy=0.0, heldout=0.0)))
+        cell.write(
+            "instruments.json",
+            record(COPIES, *copies(copy=0.0, heldout=0.0))
+            | {"untested": {"privacy/proxy_auc": "no recipe"}},
+        )
     found = entries(tmp_path)
     table = compare(found)
     reason = "unfit here: misses control copy"
@@ -168,6 +172,7 @@ def test_unfit_scores_are_struck_everywhere_and_leave_the_triangle(tmp_path):
     assert html.count(reason) == 1 and 'class="unfit">0.9' in html and "misses control copy" in html
     assert "privacy" not in triangle({row["name"]: row for row in found[0].scores})
     assert "open for want of copy_rate (ddpm, fm)" in html
+    assert html.count("Not tested on these data: proxy_auc (no recipe).") == 1
 
 
 def test_a_score_of_one_structure_is_no_space():

@@ -134,6 +134,7 @@ class Blind(Metric):
     names = ("privacy/blind_auc",)
     pools = ("train", "test")
     higher_is_better = False
+    untested = "it never sees a model, so that all controls are one to it"
 
     def compute(self, evidence: Evidence) -> list[Score]:
         found = verdict(evidence)
