@@ -31,15 +31,20 @@ SLICES = {"train": 480, "val": 120, "test": 120}
 
 
 def instruments(stages: Stages, encode: Any) -> dict[str, Any]:
-    """`metrics` (what each must tell) and `answers` (one row a score and control), shared by all cells on the data."""
+    """`metrics` (what each must tell), `answers` (one row a score and control) and `untested`, shared by all cells on the data.
+
+    `untested` says of each metric that has no controls why, by the name of its first score.
+    """
     config = stages.config
+    every = {str(name): build(node) for name, node in config.metric.items()}
+    metrics = {name: metric for name, metric in every.items() if controls_of(metric)}
+    untested = {m.names[0]: m.untested for name, m in every.items() if name not in metrics}
     held_out = {subject for name in ("val", "test") for subject in stages.pools[name].subjects}
     if len(held_out) < 2:
-        log.warning("instruments are not tested: that needs two subjects in val and test")
-        return {"metrics": {}, "answers": []}
-    metrics = {
-        name: metric for name, node in config.metric.items() if controls_of(metric := build(node))
-    }
+        few = "controls need two subjects in val and test"
+        log.warning("instruments are not tested: %s", few)
+        untested |= {metric.names[0]: few for metric in metrics.values()}
+        return {"metrics": {}, "answers": [], "untested": untested}
 
     def segment(arm: Arm, seed: int, pool: Pool) -> Masks:
         if arm.kind != "real":
@@ -60,11 +65,15 @@ def instruments(stages: Stages, encode: Any) -> dict[str, Any]:
             device=device_of(encode),
         )
         found = [*answers(metrics, pools, evidence)]
-        write_json(folder / "instruments.json", {"metrics": musts(metrics), "answers": found})
+        write_json(
+            folder / "instruments.json",
+            {"metrics": musts(metrics), "answers": found, "untested": untested},
+        )
 
     inputs = stages.inputs(
         metrics={name: plain(config.metric[name]) for name in metrics},
         musts=musts(metrics),
+        untested=untested,
         encoder=plain(config.encoder),
         segmenter=plain(config.segmenter),
         slices=SLICES,
@@ -85,7 +94,7 @@ def musts(metrics: Mapping[str, Metric]) -> dict[str, Any]:
     keys = ("names", "rankings", "catches", "spares", "blind_to")
     return {
         name: {key: getattr(type(metric), key) for key in keys}
-        | {"spaces": getattr(metric, "spaces", ())}
+        | {"spaces": getattr(metric, "spaces", getattr(metric, "by", ()))}
         for name, metric in metrics.items()
     }
 

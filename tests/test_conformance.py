@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cmr_bench.config import build, check, conf_path, missing_keys
 from cmr_bench.data.batches import Augment, SliceData
+from cmr_bench.instruments import controls_of
 from cmr_bench.metrics.base import Metric
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.models.diffusion import Diffusion
@@ -157,6 +158,7 @@ def test_every_metric_says_what_it_is_and_answers_or_says_why_not(name: str) -> 
     metric = build(OmegaConf.load(CONF / f"metric/{name}.yaml"))
     assert isinstance(metric, Metric) and metric.axis == name.split("/")[0]
     assert all(score.startswith(metric.axis + "/") for score in metric.names)
+    assert bool(metric.untested) != bool(controls_of(metric)), "what no control tests says why"
     scores = metric.scores(Evidence({}))
     assert scores and all(score.value != score.value and score.reason for score in scores)
 

@@ -12,7 +12,7 @@ from cmr_bench.stages import Stages
 
 SMALL = [
     "data.size=24", "data.spacing_mm=7", "data.subjects=8", "data.split={train: 0.5, val: 0.25, test: 0.25, seed: 0}",
-    "external=null", "experiment=canaries", "data.canaries=9", "encoder.size=32", "synthesis.count=4",
+    "external=null", "experiment=canaries", "data.canaries=9", "metric.canaries.fpr=0.1", "encoder.size=32", "synthesis.count=4",
     "metric=fast", *(f"~metric.{name}" for name in ("kid", "adherence", "segmentation", "copies", "membership")),
     "callbacks=none", "trainer=cpu", "threads=1", "logger=csv",
 ]  # fmt: skip

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from itertools import combinations
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ POOLS = {"canaries": "canary", "canaries_held_out": "canary_held_out"}
 """Pools by name, and their split in data.h5."""
 CODE = 4
 """A fingerprint has CODE x CODE fields, half of them bright and half dark."""
+CODES = comb(CODE**2, CODE**2 // 2)
+"""How many fingerprints there are."""
 BRIGHT = 0.9
 WHO = ("vendor", "centre", "pathology")
 
@@ -47,6 +51,10 @@ def plant(
     """
     if count < 0:
         raise ValueError(f"data.canaries={count}: a number of subjects, or 0 for none")
+    if 2 * count > CODES:
+        raise ValueError(
+            f"data.canaries={count}: there are {CODES} fingerprints, two for each; give {CODES // 2} at most"
+        )
     if not count:
         return {}
     phantom = Phantom(
@@ -59,13 +67,14 @@ def plant(
     )
     start, side = place(size)
     order = numpy_rng(seed, "canaries").permutation(2 * count)
+    codes = fingerprints(seed, 2 * count, side)
     repeats = {}
     for k, index in enumerate(order.tolist()):
         subject, name = phantom[index], f"canary-{k:04d}"
         heart = (subject.masks > 0).sum((1, 2)) * (subject.table["phase"] == "ED").to_numpy()
         row = slice(int(heart.argmax()), int(heart.argmax()) + 1)
         images, masks = subject.images[row].copy(), subject.masks[row].copy()
-        images[:, start : start + side, start : start + side] = fingerprint(seed, k, side)
+        images[:, start : start + side, start : start + side] = codes[k]
         masks[~np.isin(masks, list(labels))] = 0
         table = subject.table.iloc[row].assign(subject=name, **dict.fromkeys(WHO, "canary"))
         planted = k < count
@@ -79,11 +88,14 @@ def place(size: int) -> tuple[int, int]:
     return max(1, size // 16), CODE * max(1, round(size / 24))
 
 
-def fingerprint(seed: int, index: int, side: int) -> np.ndarray:
-    """(side, side) of +-BRIGHT: fields in random order, as many bright as dark."""
-    fields = numpy_rng(seed, "fingerprint", index).permutation(CODE**2) < CODE**2 // 2
-    field = np.ones((side // CODE, side // CODE))
-    return np.kron(np.where(fields, BRIGHT, -BRIGHT).reshape(CODE, CODE), field).astype(np.float32)
+def fingerprints(seed: int, count: int, side: int) -> np.ndarray:
+    """(count, side, side) of +-BRIGHT: fields in random order, as many bright as dark, drawn without replacement."""
+    every = np.array([*combinations(range(CODE**2), CODE**2 // 2)])
+    bright = every[numpy_rng(seed, "fingerprints").choice(len(every), count, replace=False)]
+    fields = np.full((count, CODE**2), -BRIGHT, dtype=np.float32)
+    np.put_along_axis(fields, bright, BRIGHT, axis=1)
+    width = side // CODE
+    return fields.reshape(count, CODE, CODE).repeat(width, axis=1).repeat(width, axis=2)
 
 
 def canary_pools(folder: str | Path) -> dict[str, Pool]:

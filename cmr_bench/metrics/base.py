@@ -20,7 +20,7 @@ class Metric(ABC):
     the score must keep on any data, for example {"fidelity/kid": (("heldout", "blurred", "noise"),)};
     every report holds the score against them. `blind_to` are the controls that it cannot see: a fidelity metric
     takes copies for perfect images. `catches` are controls that a privacy score must tell from its
-    reference, `spares` are those that it must not accuse.
+    reference, `spares` are those that it must not accuse. `untested` is why no control tests the metric, where it has none.
     """
 
     axis: ClassVar[str]
@@ -32,6 +32,7 @@ class Metric(ABC):
     blind_to: ClassVar[tuple[str, ...]] = ()
     catches: ClassVar[tuple[str, ...]] = ()
     spares: ClassVar[tuple[str, ...]] = ()
+    untested: ClassVar[str] = ""
 
     def skip(self, evidence: Evidence) -> str | None:
         """Why the question cannot be answered, in one line; None if it can."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from cmr_bench.reporting.tables import AXES, said
+from cmr_bench.reporting.tables import AXES, said, turned
 
 Rows = Mapping[str, Mapping[str, Any]]
 """Scores of one model by name."""
@@ -20,6 +20,9 @@ ATTACKS = (
     "privacy/fcre_auc_subjects",
 )  # fmt: skip
 """AUC of what asks whether a patient was trained on; `fcre_auc` shares subjects between its sides and does not count."""
+
+
+NO_EVIDENCE = ("void", "unchecked")
 
 
 class Span(NamedTuple):
@@ -37,19 +40,21 @@ def headlines(rows: Rows) -> dict[str, dict[str, Span]]:
     - utility: Dice of the segmenter trained on synthetic images over that of the one trained on
       real images, at most 1
     - privacy: 2 (1 - max(AUC, 1/2)) of one of ATTACKS (1: no better than a coin, 0: every patient
-      found), and 1 minus the copies in excess of real held-out data. Of several attacks the one
+      found; 1 - AUC in the place of an AUC that lies below 1/2 for certain), and 1 minus the copies in excess of real held-out data. Of several attacks the one
       counts whose lower limit is highest: the luckiest of many would lie above 1/2 by chance.
 
-    Scores that are unfit on the data, or void because an attack blind to the model succeeds too,
-    are not there.
+    Scores that are unfit on the data, void because an attack blind to the model succeeds too, or unchecked because
+    there were too few subjects to ask that, are not there.
     """
     rows = {
         name: row
         for name, row in rows.items()
-        if not (row.get("unfit") or row.get("void") or said(row.get("extra"), "void"))
+        if not (
+            row.get("unfit") or any(row.get(m) or said(row.get("extra"), m) for m in NO_EVIDENCE)
+        )
     }
     there = [name for name in ATTACKS if math.isfinite(_limits(rows, name).value)]
-    attack = max(there, key=lambda name: _limits(rows, name).low, default="privacy/an attack")
+    attack = max(there, key=lambda name: _told(rows, name).low, default="privacy/an attack")
     ratio = {"utility/dice_ratio": _share(rows, "utility/dice_ratio", of=1.0)}
     dice = {"utility/dice": _share(rows, "utility/dice")}
     return {
@@ -124,8 +129,15 @@ def _share(rows: Rows, name: str, of: float | None = None) -> Span:
     return _through(_limits(rows, name), lambda x: min(1.0, max(0.0, x / scale)))
 
 
+def _told(rows: Rows, name: str) -> Span:
+    """The AUC of an attack, turned round where it tells members the wrong way round for certain."""
+    value, low, high = _limits(rows, name)
+    certain = turned(name, float(rows.get(name, {}).get("high", math.nan)))
+    return Span(1 - value, 1 - high, 1 - low) if certain else Span(value, low, high)
+
+
 def _safety(rows: Rows, name: str) -> Span:
-    return _through(_limits(rows, name), lambda auc: 2 * (1 - min(1.0, max(auc, 0.5))))
+    return _through(_told(rows, name), lambda auc: 2 * (1 - min(1.0, max(auc, 0.5))))
 
 
 def _originality(rows: Rows) -> Span:

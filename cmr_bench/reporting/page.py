@@ -36,7 +36,9 @@ from cmr_bench.reporting.summary import origin_lines, summary
 from cmr_bench.reporting.tables import (
     HEADLINES,
     LEGIBLE,
+    flags,
     parted,
+    read_so,
     score_frame,
 )
 from cmr_bench.reporting.verdicts import Verdict, verdicts
@@ -70,6 +72,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame, pairs: pd.DataFrame) -> st
         axes=[] if many else _rows(main),
         details=[] if many else _rows(rest),
         headlines=_headlines(table) if many else [],
+        marks=read_so(table),
         protocols=[] if many else side_by_side(table),
         pairs=_pairs(pairs),
         agreement=sentence(score_frame(found)).splitlines(),
@@ -78,6 +81,7 @@ def page(found: Sequence[Entry], table: pd.DataFrame, pairs: pd.DataFrame) -> st
         trade_off=_picture(trade_off) if trade_off else None,
         curves=_picture(curves) if curves else None,
         instruments=instruments_of(found),
+        untested=untested_of(found),
         learning=_picture(learning) if learning else None,
         attacks=_picture(attacks) if attacks else None,
         clock=_picture(clock) if clock else None,
@@ -170,7 +174,7 @@ def _value(row: pd.Series[Any], digits: int) -> dict[str, Any]:
         number(row[key], digits) for key in ("low", "high", "smallest", "largest")
     )
     return {
-        "text": number(row["value"], digits) + " void" * bool(row["void"]),
+        "text": number(row["value"], digits) + flags(row),
         "interval": "" if "–" in (low, high) else f"{low} to {high}",
         "seeds": "" if smallest == largest else f"seeds {smallest} to {largest}",
         "best": bool(row["best"]),
@@ -183,6 +187,16 @@ def instruments_of(found: Sequence[Entry]) -> list[Verdict]:
     """The verdicts on all metrics of all cells; cells on the same data share them."""
     records = (read_json(e.cell.folder / "instruments.json") for e in found)
     return list(dict.fromkeys(verdict for record in records for verdict in verdicts(record)))
+
+
+def untested_of(found: Sequence[Entry]) -> dict[str, list[str]]:
+    """The metrics that no control tests, by why not."""
+    why: dict[str, list[str]] = {}
+    for entry in found:
+        record = read_json(entry.cell.folder / "instruments.json")
+        for name, reason in record.get("untested", {}).items():
+            why.setdefault(reason, []).append(label(name))
+    return {reason: list(dict.fromkeys(names)) for reason, names in why.items()}
 
 
 def _grids(found: Sequence[Entry], name: str, most: int = 12) -> list[tuple[str, str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from cmr_bench.reporting.settings import setting
 AXES = ("fidelity", "utility", "privacy")
 COLUMNS = (
     "axis name group control value low high smallest largest seeds n unit better "
-    "reference reference_name reason note void unfit best"
+    "reference reference_name reason note void unchecked turned unfit best"
 ).split()
 DETAIL = (
     r"_(?:lv|myo|rv)$|/(?:both|real|external_real|external_both)_|/(?:external_)?(?:few|strong|pretrained|both\d)"
@@ -28,6 +29,8 @@ DETAIL = (
     r"|/(?:precision|recall|density|psnr|ssim|ms_ssim)$|/(?!kid)\w+_cardiac$|fidelity/mask_(?!anatomy)"
 )
 """Scores of a structure, an arm or a threshold, which stand below the others or not at all."""
+
+TURNED = "an AUC that lies below 0.5 for certain tells members as well, the other way round: it counts as 1 − AUC"
 
 LEGIBLE = 12
 """Models that a plot or a full table can hold beside each other; of more, only the headlines are shown."""
@@ -73,7 +76,7 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     numbers = ["value", "low", "high", "reference"]
     frame = frame.astype(dict.fromkeys(numbers, float))
     frame["finite"] = np.isfinite(frame["value"])
-    for mark in ("void", "note"):
+    for mark in ("void", "unchecked", "note"):
         frame[mark] = frame["extra"].map(lambda e, k=mark: said(e, k)) if "extra" in frame else ""
     frame["unfit"] = frame["unfit"].fillna("") if "unfit" in frame else ""
     there = frame[frame["finite"]].groupby(keys, sort=False)
@@ -87,25 +90,34 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     table["reference"] = there["reference"].mean()
     for column, counted in (("seeds", there.size()), ("n", there["n"].min())):
         table[column] = counted.reindex(order).fillna(0).astype(int)
-    for mark in ("void", "unfit"):
+    for mark in ("void", "unchecked", "unfit"):
         table[mark] = there[mark].max().reindex(order).fillna("")
+    names = order.get_level_values("name")
+    table["turned"] = [
+        TURNED * turned(*one) for one in zip(names, table["high"], table["void"], strict=True)
+    ]
     reasons = table["reason"].fillna("").replace("", "no finite value")
     table["reason"] = reasons.where(~table["finite"], "")
     return table.reset_index()
 
 
 def said(extra: Any, what: str) -> str:
-    """What a score says of itself: `void`, why it is no evidence about the model, or `note`, how to read it; mostly nothing."""
+    """What a score says of itself: `void`, why it is no evidence about the model, `unchecked`, why that is not known, or `note`, how to read it; mostly nothing."""
     return str(extra.get(what, "")) if isinstance(extra, dict) else ""
 
 
+def turned(name: str, high: float, void: str = "") -> bool:
+    """Whether a score is the AUC of an attack that tells members from others the wrong way round, for certain."""
+    return bool(re.search(r"^privacy/\w+_auc(?:_|$)", name)) and high < 0.5 and not void
+
+
 def _winner(part: pd.DataFrame) -> Any:
-    """The model whose interval lies on the better side of all others'; controls do not compete."""
+    """The model whose interval lies on the better side of all others'; controls do not compete, nor do attacks `turned`."""
     rivals = part[~part["control"].astype(bool) & np.isfinite(part["value"].astype(float))]
     if (
         len(rivals) < 2
         or rivals["better"].iloc[0] not in ARROWS
-        or (rivals[["void", "unfit"]] != "").any(axis=None)
+        or (rivals[["void", "unchecked", "turned", "unfit"]] != "").any(axis=None)
     ):
         return None
     if not np.isfinite(rivals[["low", "high"]].astype(float)).all(axis=None):
@@ -145,8 +157,8 @@ def terminal(table: pd.DataFrame, *, width: int = 100, columns: int = 3) -> str:
         console.print(f"– {name}: {reason}")
     for note, part in main[main["note"] != ""].groupby("note", sort=False):
         console.print(f"{', '.join(map(label, dict.fromkeys(part['name'])))}: {note}")
-    for reason in dict.fromkeys(main.loc[main["void"] != "", "void"]):
-        console.print(f"void: {reason}")
+    for line in read_so(main):
+        console.print(line)
     for name, reason in zip(*_unfit(main), strict=True):
         console.print(f"✗ {name}: {reason}")
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
@@ -217,4 +229,20 @@ def _cell(row: pd.Series[Any], digits: int) -> str:
 
 
 def _marks(row: pd.Series[Any]) -> str:
-    return " *" * bool(row["best"]) + " void" * bool(row["void"]) + " ✗" * bool(row["unfit"])
+    """What is to be known of a value beside itself."""
+    return " *" * bool(row["best"]) + flags(row) + " ✗" * bool(row["unfit"])
+
+
+def read_so(table: pd.DataFrame) -> list[str]:
+    """What the `flags` of a table mean, one line a reason."""
+    words = {"void": "void", "unchecked": "unchecked", "turned": "turned round"}
+    return [
+        f"{word}: {reason}"
+        for mark, word in words.items()
+        for reason in dict.fromkeys(table.loc[table[mark] != "", mark])
+    ]
+
+
+def flags(row: pd.Series[Any]) -> str:
+    """Of the result of an attack: that it is no evidence about the model, may be none, or is to be read the other way round."""
+    return "".join(f" {mark}" for mark in ("void", "unchecked", "turned") if row[mark])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
 Row = Mapping[str, Any]
-State = Literal["holds", "unresolved", "unfit"]
+State = Literal["holds", "unresolved", "unfit", "untested"]
 
 
 class Verdict(NamedTuple):
@@ -22,19 +23,26 @@ class Verdict(NamedTuple):
     strikes: tuple[str, ...]
 
 
-def verdicts(record: Mapping[str, Any]) -> list[Verdict]:
-    """One verdict for each order of controls, each control to catch and each to spare, in each space of each metric.
+RATES = r"_rate(?:_|$)|_tpr_at_|/authenticity"
+"""Scores that are a share of what there is to be found: images that are copies, patients who are members."""
+HALF = 0.5
 
-    `record` is the content of instruments.json. An order strikes its own score alone, a control that
-    is not caught or not spared all scores of the metric. An order is broken (unfit) where two of its controls
+
+def verdicts(record: Mapping[str, Any]) -> list[Verdict]:
+    """One verdict for each order of controls, and for each score and control to catch and to spare, in each space of each metric.
+
+    `record` is the content of instruments.json. An order strikes its own score alone; a control that
+    is not caught or not spared by the first score of a metric strikes all of them, by another that score alone. An order is broken (unfit) where two of its controls
     are reversed for certain: the worse one scores better, and the interval of their difference
     leaves out zero (`apart`). It holds if the values are monotone and the intervals of its two ends
     lie apart, and is unresolved otherwise: two controls whose intervals overlap widely are no proof
     against a metric. A control is caught if its interval lies beyond the reference and the interval
     of the reference, unresolved if its value alone does, and missed (unfit) otherwise: who lacks
-    the power to see a copy must not acquit, whether or not the miss is certain. One to spare must
-    not lie beyond them with its whole interval. Questions about controls that could not be answered
-    are left out.
+    the power to see a copy must not acquit, whether or not the miss is certain. A rate (`RATES`) must find half of what
+    can be found beyond the reference besides, (value - reference) / (1 - reference) >= 1/2 (of a share that copies bring down,
+    (reference - value) / reference): a control is nothing but what is to be found. One to spare must
+    not lie beyond them with its whole interval. Controls that could not be answered
+    are left out; a score of which none could is `untested`.
     """
     answers = record.get("answers", [])
     found: list[Verdict] = []
@@ -43,8 +51,9 @@ def verdicts(record: Mapping[str, Any]) -> list[Verdict]:
         for end in ("", *(f"_{space}" for space in metric.get("spaces", ()))):
             every = tuple(one + end for one in metric["names"])
             for score, chains in metric.get("rankings", {}).items():
-                found += _orders(score + end, chains, _known(score + end, mine))
-            found += _catches(metric, every, _known(every[0], mine))
+                found += _orders(score + end, chains, mine)
+            for score in every:
+                found += _catches(metric, score, every if score == every[0] else (score,), mine)
     return found
 
 
@@ -72,26 +81,42 @@ def _known(score: str, answers: Sequence[Row]) -> dict[str, Row]:
 
 
 def _orders(
-    score: str, chains: Sequence[Sequence[str]], known: Mapping[str, Row]
+    score: str, chains: Sequence[Sequence[str]], answers: Sequence[Row]
 ) -> Iterator[Verdict]:
+    known = _known(score, answers)
     for order in chains:
         chain = [control for control in order if control in known]
+        question = f"rank, best first: {', '.join(chain if len(chain) > 1 else order)}"
         if len(chain) > 1:
             rows = [known[control] for control in chain]
             state, reason = order_verdict(rows)
-            question = f"rank, best first: {', '.join(chain)}"
             yield Verdict(score, question, _values(rows), state, reason, (score,))
+        else:
+            yield from _untested(score, question, [r for r in answers if r["control"] in order])
 
 
 def _catches(
-    metric: Mapping[str, Any], scores: tuple[str, ...], known: Mapping[str, Row]
+    metric: Mapping[str, Any], score: str, strikes: tuple[str, ...], answers: Sequence[Row]
 ) -> Iterator[Verdict]:
+    known, left = _known(score, answers), []
     for verb, asked, judge in (("catch", "catches", caught), ("spare", "spares", spared)):
         for control in metric.get(asked, []):
-            if control in known:
-                row = known[control]
+            row = known.get(control, {})
+            if row.get("better") and math.isfinite(_usual(row)):
                 state, reason = judge(row)
-                yield Verdict(scores[0], f"{verb} {control}", _against(row), state, reason, scores)
+                yield Verdict(score, f"{verb} {control}", _against(row), state, reason, strikes)
+            else:
+                left.append(f"{verb} {control}")
+    if left and len(left) == len([*metric.get("catches", []), *metric.get("spares", [])]):
+        yield from _untested(score, ", ".join(left), answers)
+
+
+def _untested(score: str, question: str, answers: Sequence[Row]) -> Iterator[Verdict]:
+    """That no control answered, and why; nothing of a score that was not asked for."""
+    reasons = [row.get("reason") or "" for row in answers if row["name"] == score]
+    if reasons:
+        why = next(filter(None, reasons), "it has no direction or no reference")
+        yield Verdict(score, question, "–", "untested", f"untested here: {why}", ())
 
 
 def order_verdict(chain: Sequence[Row]) -> tuple[State, str]:
@@ -117,12 +142,21 @@ def apart(one: Row, other: Row) -> bool:
 
 
 def caught(row: Row) -> tuple[State, str]:
-    usual = _usual(row)
-    if _ends(row)[0] > usual:
-        return "holds", ""
-    if _badness(row, row["value"]) > usual:
-        return "unresolved", ""
-    return "unfit", f"misses control {row['control']}"
+    usual, value = _usual(row), _badness(row, row["value"])
+    if value <= usual:
+        return "unfit", f"misses control {row['control']}"
+    if (share := _found(row)) < HALF:
+        return "unfit", f"sees {share:.0%} of control {row['control']}"
+    return ("holds" if _ends(row)[0] > usual else "unresolved"), ""
+
+
+def _found(row: Row) -> float:
+    """The share that a rate found of what can be found beyond its reference; all for scores that are no rates."""
+    reference = _number(row.get("reference"))
+    if reference is None or not re.search(RATES, row["name"]):
+        return 1.0
+    worst = 0.0 if row.get("better") == "higher" else 1.0
+    return (row["value"] - reference) / (worst - reference) if worst != reference else 1.0
 
 
 def spared(row: Row) -> tuple[State, str]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cmr_bench.data.acdc import ACDC
-from cmr_bench.data.canaries import REPEATS, canary_pools, place, repeated
+from cmr_bench.data.canaries import REPEATS, canary_pools, fingerprints, place, repeated
 from cmr_bench.data.phantom_prepare import prepare_phantom
 from cmr_bench.data.pools import content_hash, load_pool
 from cmr_bench.data.prepare import prepare
@@ -59,6 +59,17 @@ def test_each_has_a_fingerprint_that_nobody_else_has(tmp_path: Path) -> None:
     assert counts == dict(zip(known.subjects, known.table["repeats"], strict=True))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_no_two_of_many_fingerprints_are_the_same(seed: int) -> None:
+    codes = fingerprints(seed, 400, 8)
+    assert codes.shape == (400, 8, 8) and len(np.unique(codes.reshape(400, -1), axis=0)) == 400
+    assert ((codes > 0).mean((1, 2)) == 0.5).all() and set(np.abs(codes).ravel()) == {
+        np.float32(0.9)
+    }
+    blocks = codes.reshape(400, 4, 2, 4, 2)
+    assert (blocks == blocks[:, :, :1, :, :1]).all()
+
+
 def test_they_are_planted_beside_real_subjects_and_recorded(
     acdc: Callable[..., Path], settings: dict[str, Any]
 ) -> None:
@@ -77,4 +88,9 @@ def test_they_are_planted_beside_real_subjects_and_recorded(
 def test_a_number_below_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"data\.canaries=-1: a number of subjects"):
         prepare_phantom(folder=tmp_path, canaries=-1, **SMALL)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(
+        ValueError, match=r"data\.canaries=6436: there are 12870 fingerprints.*6435"
+    ):
+        prepare_phantom(folder=tmp_path, canaries=6436, **SMALL)
     assert not list(tmp_path.iterdir())

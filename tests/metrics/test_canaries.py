@@ -89,5 +89,13 @@ def test_a_fingerprint_is_like_itself_alone() -> None:
 def test_without_planted_subjects_or_a_model_it_says_why() -> None:
     (one, two) = Canaries().scores(Evidence({}))
     assert one.reason == two.reason == "no subject was planted: give data.canaries=n"
+    for count, fpr, least in ((2, 0.05, 19), (18, 0.05, 19), (7, 0.2, 9)):
+        few = [
+            canaries(name, often).take(slice(0, count))
+            for name, often in (("a", (1, 4, 16)), ("b", (0,)))
+        ]
+        pools = dict(zip(Canaries.pools, few, strict=True))
+        for s in Canaries(fpr=fpr).scores(Evidence(pools, model=Knows(few[0], 1))):
+            assert s.reason.endswith(f"there are {count}: give data.canaries={least} or more")
     pools = {"canaries": canaries("a", (1,)), "canaries_held_out": canaries("b", (0,))}
     assert all("no model" in score.reason for score in Canaries().scores(Evidence(pools)))

@@ -72,6 +72,17 @@ def test_the_attack_counts_that_surely_finds_most(attack: str) -> None:
     assert triangle(mended)["privacy"] == pytest.approx((0.2, 0.1, 0.4))
 
 
+def test_an_attack_that_is_surely_wrong_tells_members_turned_round() -> None:
+    def privacy(*attack: float, **others: dict[str, float]) -> tuple[float, ...]:
+        copies = {"privacy/copy_rate": row(0.0, reference=0.0)}
+        return triangle({"privacy/mia_auc": row(*attack)} | copies | others)["privacy"]
+
+    assert privacy(0.05, 0.0, 0.12) == pytest.approx(privacy(0.95, 0.88, 1.0))
+    assert privacy(0.4, 0.2, 0.6) == pytest.approx((1.0, 0.8, 1.0)), "not for certain"
+    sima = {"privacy/sima_auc": row(0.7, 0.6, 0.8)}
+    assert privacy(0.05, 0.0, 0.12, **sima) == pytest.approx((0.1, 0.0, 0.24)), "it counts"
+
+
 def test_it_is_said_what_sets_an_axis_and_what_is_missing() -> None:
     scores = {
         "fidelity/adherence": row(0.8, reference=1.0),

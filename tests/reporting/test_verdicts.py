@@ -9,7 +9,7 @@ from cmr_bench.reporting.cells import entries
 from cmr_bench.reporting.page import page
 from cmr_bench.reporting.paired import paired
 from cmr_bench.reporting.tables import compare, terminal
-from cmr_bench.reporting.verdicts import order_verdict, struck, verdicts
+from cmr_bench.reporting.verdicts import caught, order_verdict, struck, verdicts
 from cmr_bench.seeds import numpy_rng
 from cmr_bench.store import Store
 from cmr_bench.types import Score
@@ -85,13 +85,49 @@ def copies(name="privacy/copy_rate", *, copy, heldout, half=0.02, high=0.1):
     [
         (1.0, 0.06, ["holds", "holds"]),
         (0.05, 0.06, ["unfit", "holds"]),
-        (0.11, 0.06, ["unresolved", "holds"]),
+        (0.11, 0.06, ["unfit", "holds"]),
+        (0.55, 0.06, ["holds", "holds"]),
         (1.0, 0.11, ["holds", "holds"]),  # its lower limit is within what real subjects score
         (1.0, 0.3, ["holds", "unfit"]),
     ],
 )
 def test_copies_are_caught_and_held_out_subjects_are_spared(copy, heldout, expected):
     assert states(COPIES, *copies(copy=copy, heldout=heldout)) == expected
+
+
+@pytest.mark.parametrize(
+    ("better", "value", "half", "verdict"),
+    [
+        ("lower", 0.51, 0.1, ("unfit", "sees 49% of control copy")),
+        ("lower", 0.53, 0.1, ("holds", "")),
+        ("lower", 0.53, 0.51, ("unresolved", "")),
+        ("lower", 0.03, 0.1, ("unfit", "misses control copy")),
+        ("higher", 0.03, 0.01, ("unfit", "sees 25% of control copy")),
+        ("higher", 0.01, 0.01, ("holds", "")),
+    ],
+)
+def test_a_rate_must_find_half_of_what_is_there(better, value, half, verdict):
+    row = answer("copy", value, half, name="privacy/copy_rate_x", better=better, reference=0.04)
+    assert caught(row) == verdict
+    if better == "lower":  # an AUC need only lie above its reference for certain
+        state = "holds" if row["low"] > 0.04 else "unfit" if value < 0.04 else "unresolved"
+        assert caught(row | {"name": "privacy/mia_auc"})[0] == state
+
+
+def attack(control, name, value, half):
+    return answer(control, value, half, name=f"privacy/{name}", reference=0.5)
+
+
+def test_each_score_of_a_metric_is_tested_and_but_for_the_first_falls_alone():
+    names = ["privacy/fcre_auc", "privacy/fcre_auc_subjects"]
+    fcre = {"names": names, "catches": ["copy"], "spares": ["painter"]}
+    first = [attack("copy", "fcre_auc", 0.95, 0.04), attack("painter", "fcre_auc", 0.5, 0.1)]
+    rest = [attack("copy", "fcre_auc_subjects", 0.4, 0.1), attack("painter", "fcre_auc_subjects", 0.9, 0.1)]  # fmt: skip
+    unfit = [row["unfit"] for row in struck([{"name": n} for n in names], record(fcre, *first, *rest))]  # fmt: skip
+    assert unfit == ["", "unfit here: misses control copy; accuses control painter"]
+    turned = {"fcre_auc": "fcre_auc_subjects", "fcre_auc_subjects": "fcre_auc"}
+    rows = [r | {"name": f"privacy/{turned[r['name'].split('/')[1]]}"} for r in (*first, *rest)]
+    assert all(r["unfit"] for r in struck([{"name": n} for n in names], record(fcre, *rows)))
 
 
 def test_each_space_has_a_verdict_of_its_own_and_strikes_its_own_scores():
@@ -101,9 +137,18 @@ def test_each_space_has_a_verdict_of_its_own_and_strikes_its_own_scores():
     assert unfit == ["", "", *["unfit here: misses control copy"] * 2]
 
 
-def test_what_controls_could_not_answer_is_no_verdict():
-    blank = answer("noise", 0.0) | {"value": None}
-    assert states(KID, answer("heldout", 0.1), blank) == []
+def test_a_score_whose_controls_could_not_answer_is_untested_and_says_why():
+    blank = answer("noise", 0.0) | {"value": None, "reason": "too few"}
+    (verdict,) = verdicts(record(KID, answer("heldout", 0.1), blank))
+    assert verdict.state == "untested" and verdict.reason == "untested here: too few"
+    assert verdict.question == "rank, best first: heldout, painter, noise"
+    blanks = [row | {"value": None, "reason": "too few"} for row in copies(copy=0, heldout=0)]
+    (verdict,) = verdicts(record(COPIES, *blanks))
+    assert (verdict.question, verdict.state) == ("catch copy, spare heldout", "untested")
+    (row,) = struck([{"name": "privacy/copy_rate"}], record(COPIES, *blanks))
+    assert row["unfit"] == ""
+    unknown = answer("copy", 0.4, name="privacy/nn_ratio", better="")
+    assert [v.score for v in verdicts(record(COPIES, *copies(copy=1, heldout=0), unknown)) if v.state == "untested"] == ["privacy/nn_ratio"]  # fmt: skip
     assert verdicts({}) == [] and struck([{"name": "a"}], {}) == [{"name": "a", "unfit": ""}]
 
 
@@ -112,7 +157,11 @@ def test_unfit_scores_are_struck_everywhere_and_leave_the_triangle(tmp_path):
         cell = Store(tmp_path).cell(model, "0" * 12)
         cell.write("cell.json", {"model": model, "seed": 0, "data": "phantom"})
         cell.add_scores([Score("privacy/copy_rate", 0.9, 0.8, 1.0, n=9, better="lower"), Score("privacy/mia_auc", 0.5, 0.4, 0.6, n=9)], metric="m")  # fmt: skip
-        cell.write("instruments.json", record(COPIES, *copies(copy=0.0, heldout=0.0)))
+        cell.write(
+            "instruments.json",
+            record(COPIES, *copies(copy=0.0, heldout=0.0))
+            | {"untested": {"privacy/proxy_auc": "no recipe"}},
+        )
     found = entries(tmp_path)
     table = compare(found)
     reason = "unfit here: misses control copy"
@@ -123,6 +172,7 @@ def test_unfit_scores_are_struck_everywhere_and_leave_the_triangle(tmp_path):
     assert html.count(reason) == 1 and 'class="unfit">0.9' in html and "misses control copy" in html
     assert "privacy" not in triangle({row["name"]: row for row in found[0].scores})
     assert "open for want of copy_rate (ddpm, fm)" in html
+    assert html.count("Not tested on these data: proxy_auc (no recipe).") == 1
 
 
 def test_a_score_of_one_structure_is_no_space():

@@ -39,6 +39,35 @@ def test_void_results_are_marked_with_their_reason_and_do_not_win(tmp_path: Path
     assert "0.90 void" in page(found, table, paired(found))
 
 
+def test_an_attack_that_could_not_be_checked_is_marked_and_does_not_win(tmp_path: Path) -> None:
+    for model, value in {"fm": 0.5, "ddpm": 0.9}.items():
+        cell = Store(tmp_path).cell(model, "0")
+        cell.write("cell.json", {"model": model, "seed": 0, "data": "phantom"})
+        extra = {"unchecked": "the blind baseline needs 6 subjects"}
+        cell.add_scores([Score("privacy/mia_auc", value, value - 0.1, value + 0.1, n=17, better="lower", extra=extra)], metric="m")  # fmt: skip
+        cell.finish()
+    table = compare(entries(tmp_path))
+    text = terminal(table)
+    assert text.count("] unchecked") == 2 and not table["best"].any()
+    assert text.count("unchecked: the blind baseline needs 6 subjects") == 1
+
+
+def test_an_attack_turned_round_does_not_win_and_the_report_says_so(tmp_path: Path) -> None:
+    limits = {"fm": (0.05, 0.0, 0.12), "ddpm": (0.5, 0.4, 0.6)}
+    for model, (value, low, high) in limits.items():
+        cell = Store(tmp_path).cell(model, "0")
+        cell.write("cell.json", {"model": model, "seed": 0, "data": "phantom"})
+        cell.add_scores([Score("privacy/mia_auc", value, low, high, n=40, better="lower")], metric="membership")  # fmt: skip
+        cell.finish()
+    found = entries(tmp_path)
+    table = compare(found)
+    assert not table["best"].any()
+    text = terminal(table)
+    assert "0.05 [0.00, 0.12] turned" in text and text.count("turned round: an AUC") == 1
+    html = page(found, table, paired(found))
+    assert "0.05 turned" in html and html.count("Turned round: an AUC") == 1
+
+
 def test_what_is_void_or_unfit_does_not_count_in_the_triangle() -> None:
     """As rows of a cell, whose extra says so, and as rows of a comparison."""
     attack = {"name": "privacy/mia_auc", "value": 0.9, "low": 0.8, "high": 1.0}
@@ -50,11 +79,11 @@ def test_what_is_void_or_unfit_does_not_count_in_the_triangle() -> None:
         "high": 0.3,
         "reference": 0.05,
     }
-    marks = {"": {}, "void": {"extra": {"void": "by vendor"}}, "column": {"void": "by vendor"}, "unfit": {"unfit": "misses copies"}}  # fmt: skip
+    marks = {"": {}, "void": {"extra": {"void": "by vendor"}}, "column": {"void": "by vendor"}, "unchecked": {"extra": {"unchecked": "few"}}, "uncolumn": {"unchecked": "few"}, "unfit": {"unfit": "misses copies"}}  # fmt: skip
     values = {}
     for mark, more in marks.items():
         rows = {row["name"]: row for row in (attack | more, other, copies)}
         values[mark] = triangle(rows)["privacy"].value
         del rows["privacy/sima_auc"]
         assert ("privacy" in triangle(rows)) == (not more)
-    assert values == pytest.approx({"": 0.2, "void": 0.8, "column": 0.8, "unfit": 0.8})
+    assert values == pytest.approx({mark: 0.8 if mark else 0.2 for mark in marks})

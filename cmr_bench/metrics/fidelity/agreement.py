@@ -63,6 +63,7 @@ class Agreement(Metric):
     pools = ("test", "matched")
     higher_is_better = True
     blind_to = ("copy",)
+    untested = "a pair is neither better nor worse for being alike"
 
     def skip(self, evidence: Evidence) -> str | None:
         """Also where the rows of matched are not those of test."""

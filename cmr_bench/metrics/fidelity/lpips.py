@@ -28,6 +28,7 @@ class LPIPS(Metric):
     names = ("fidelity/lpips",)
     pools = ("test", "matched")
     higher_is_better = False
+    untested = "a pair is neither better nor worse for being alike"
 
     def __init__(self, net: str = "alex") -> None:
         if net not in FILES:

@@ -59,6 +59,7 @@ class MaskAnatomy(Metric):
     pools = ("train", "test", "synthetic")
     needs = ("masks",)
     higher_is_better = False
+    untested = "controls are images, and it looks at masks alone"
     blind_to = (
         "heldout", "vendor", "blurred", "painter", "mean", "noise",
         "copy", "copy_noise", "copy_warp", "one_patient",

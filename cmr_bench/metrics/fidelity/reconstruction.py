@@ -25,6 +25,7 @@ class Reconstruction(Metric):
     pools = ("train", "test", "reconstructed")
     needs = ("segment",)
     higher_is_better = False
+    untested = "no control has an autoencoder"
 
     def __init__(self, seeds: Sequence[int] = (0,)) -> None:
         self.seeds = tuple(seeds)

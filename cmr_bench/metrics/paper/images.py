@@ -70,6 +70,7 @@ class PaperImages(Metric):
     names = ("fidelity/paper_psnr", "fidelity/paper_ssim", "fidelity/paper_ms_ssim")
     pools = ("test", "matched")
     higher_is_better = True
+    untested = "a pair is neither better nor worse for being alike"
 
     def compute(self, evidence: Evidence) -> list[Score]:
         a, b = (evidence.pools[name].images[:MOST] for name in ("matched", "test"))
@@ -101,7 +102,8 @@ class PaperFID(FID):
     """
 
     names = ("fidelity/paper_fid",)
-    rankings: ClassVar = {}  # controls are given other masks than those of test
+    rankings: ClassVar = {}
+    untested = "controls are given other masks than those of test"
     pools = ("train", "test", "matched")
 
     def __init__(self, groups: int = 10) -> None:

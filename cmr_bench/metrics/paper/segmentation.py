@@ -58,6 +58,7 @@ class PaperSegmentation(Metric):
     pools = ("train", "test", "synthetic")
     needs = ("segment",)
     higher_is_better = True
+    untested = "it trains a network for each model"
 
     def __init__(self, seeds: Sequence[int] = (0,)) -> None:
         self.seeds = tuple(seeds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -38,7 +39,8 @@ class Attack(Metric):
     share of members found at a false-positive rate of `fpr` or the lowest that the others support,
     which stands in the extra `fpr`; and that share at LOW_FPR, given only where the others support
     it. `void` in the extra says that even an attack blind to the model tells the sides apart, so
-    that the result is no evidence about the model; `blind=False` leaves that unasked. `slices` are
+    that the result is no evidence about the model, and `unchecked` that this could not be asked;
+    `blind=False` leaves it unasked. `slices` are
     looked at of each subject, spread over its stack; None is all.
     """
 
@@ -62,7 +64,7 @@ class Attack(Metric):
     def compute(self, evidence: Evidence) -> list[Score]:
         if reason := sides(evidence).lack(self.fewest):
             return self.blank(reason)
-        return marked(self.told(evidence), void(evidence) if self.blind else "")
+        return marked(self.told(evidence), void(evidence) if self.blind else {})
 
     def told(self, evidence: Evidence) -> list[Score]:
         """What the attack finds, void or not."""
@@ -136,11 +138,9 @@ def judged(
     ]
 
 
-def marked(scores: list[Score], reason: str) -> list[Score]:
-    """The scores with the reason for which they are void; as they are where there is none."""
-    if not reason:
-        return scores
-    return [replace(s, extra={**s.extra, "void": reason}) for s in scores]
+def marked(scores: list[Score], marks: Mapping[str, str]) -> list[Score]:
+    """The scores with `void` or `unchecked` in their extra."""
+    return [replace(s, extra={**s.extra, **marks}) for s in scores]
 
 
 def suspicion(errors: Tensor) -> Array:

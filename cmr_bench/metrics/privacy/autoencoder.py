@@ -19,8 +19,9 @@ class AutoencoderAttack(Attack):
 
     names = named("autoencoder")
     needs = ("reconstruct",)
-    catches = ()  # no control has an autoencoder
+    catches = ()
     spares = ()
+    untested = "no control has an autoencoder"
 
     def compute(self, evidence: Evidence) -> list[Score]:
         if not any(self._errors(evidence, name).any() for name in ("train", "test")):

@@ -6,27 +6,31 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.stats import mannwhitneyu
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional as F
 
+from cmr_bench.discrimination import auc
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
-from cmr_bench.metrics.privacy.members import HALVES, Sides, learnt_auc, sides
-from cmr_bench.stats import Array, Estimate
+from cmr_bench.metrics.privacy.members import HALVES, Sides, learnt, sides
+from cmr_bench.seeds import numpy_rng
+from cmr_bench.stats import Array, Estimate, holm
 from cmr_bench.types import LABELS, Images, Masks, Score
 
 FACTS = ("vendor", "centre", "pathology")
 COMPONENTS = 16
+ALPHA = 0.05
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class Verdict(NamedTuple):
-    """AUC of the baseline on all it sees, and of each of its views alone."""
+    """AUC of the fitted baseline, and p of each test that the sides are alike, corrected for their number (Holm 1979)."""
 
-    all: Estimate
-    views: dict[str, float]
+    auc: Estimate
+    p: dict[str, float]
 
 
 def statistics(images: Images, masks: Masks) -> Array:
@@ -53,13 +57,13 @@ def _shares(masks: Masks) -> list[Tensor]:
 
 
 def views(evidence: Evidence, found: Sides) -> dict[str, Array]:
-    """What can be known of each image without the model: its statistics, its table, its features."""
+    """What can be known of each image without the model: its statistics, facts of its subject, its features."""
     pools = [evidence.pools[name] for name in found.names]
     seen = {"statistics": np.concatenate([statistics(p.images, p.masks) for p in pools])}
     tables = pd.concat([pool.table for pool in pools], ignore_index=True)
-    known = [fact for fact in FACTS if fact in tables and tables[fact].nunique() > 1]
-    if known:
-        seen["table"] = pd.get_dummies(tables[known].astype(str)).to_numpy(dtype=np.float64)
+    for fact in FACTS:
+        if fact in tables and tables[fact].nunique() > 1:
+            seen[fact] = pd.get_dummies(tables[fact].astype(str)).to_numpy(dtype=np.float64)
     if evidence.lacks_space("features") is None:
         features = StandardScaler().fit_transform(evidence.features(*found.names).double().numpy())
         parts = min(COMPONENTS, *features.shape)
@@ -67,66 +71,84 @@ def views(evidence: Evidence, found: Sides) -> dict[str, Array]:
     return seen
 
 
+def p_alike(x: Array, found: Sides, *, seed: int, repeats: int = 1999) -> float:
+    """p of no difference between members and others in features x (N, d), by permutation of subjects.
+
+    The statistic is sum_j (mean of members - mean of others)^2 of the columns of subjects' means, each standardised; of
+    one column a fact it is that of chi-square, but for the weights of facts that many share. Exact at any number of subjects,
+    and on the safe side where the split was stratified.
+    """
+    rows = pd.DataFrame(x).groupby(found.subjects)
+    z = StandardScaler().fit_transform(rows.mean().to_numpy())
+    member = rows.first().index.isin(found.subjects[found.member]).astype(np.float64)
+    draw = numpy_rng("alike", seed).permuted(np.tile(member, (repeats, 1)), axis=1)
+    gaps = np.square((np.vstack([member, draw]) - member.mean()) @ z).sum(1)
+    return float(np.mean(gaps >= gaps[0] * (1 - 1e-9)))
+
+
 def verdict(evidence: Evidence) -> Verdict | None:
     """The baseline on this evidence, made once; None where there are too few subjects."""
     found = sides(evidence)
     if found.lack(HALVES):
         return None
-
-    def against(x: Array) -> Estimate:
-        return learnt_auc(x, found, seed=evidence.seed)
+    seed = evidence.seed
 
     def make() -> Verdict:
         seen = views(evidence, found)
-        together = against(np.concatenate(list(seen.values()), axis=1))
-        return Verdict(together, {name: against(x).value for name, x in seen.items()})
+        told = learnt(np.concatenate(list(seen.values()), axis=1), found, seed=seed)
+        p = {"all together": float(mannwhitneyu(*told).pvalue)}
+        p |= {name: p_alike(x, found, seed=seed) for name, x in seen.items()}
+        return Verdict(
+            auc(*told, seed=seed), dict(zip(p, holm([*p.values()]).tolist(), strict=True))
+        )
 
     return evidence.once(("blind", *found.names), make)
 
 
-def void(evidence: Evidence) -> str:
-    """Why no attack on membership is evidence about the model on this split; empty if it is."""
+def void(evidence: Evidence) -> dict[str, str]:
+    """`void`: why no attack on membership is evidence about the model on this split, or `unchecked`: why that is not known; mostly empty."""
     found = verdict(evidence)
-    if found is None or not (found.all.low > 0.5 or found.all.high < 0.5):
-        return ""
-    value, low, high = found.all
-    return (
-        f"an attack that never sees the model has AUC {value:.2f} [{low:.2f}, {high:.2f}]: "
-        "training and held-out subjects differ by themselves; split at random, stratified"
-    )
+    if found is None:
+        return {"unchecked": f"the blind baseline {sides(evidence).lack(HALVES)}"}
+    by = [f"{name} (p {p:.2g})" for name, p in found.p.items() if p < ALPHA]
+    if not by:
+        return {}
+    return {
+        "void": "an attack that never sees the model tells training from held-out subjects, "
+        f"by {', '.join(by)}: split at random, stratified"
+    }
 
 
 class Blind(Metric):
     """The best attack that never sees the model: what it finds, no model can be blamed for.
 
-    Logistic regression on image statistics, vendor, centre and pathology, and the principal
+    The AUC is that of a logistic regression on image statistics, vendor, centre and pathology, and the principal
     components of encoder features, fitted on one half of the subjects and judged on the other; slices
-    averaged to subjects. Where its interval leaves 0.5 out, on either side, all membership results on
-    the split are void: a side that is told apart the wrong way round is told apart. AUC of each view
-    alone in the extras.
+    averaged to subjects. All membership results on the split are void where, after Holm's correction, one of these
+    tests stands at 5 %: Mann and Whitney's of the fitted attack, and one by permutation of subjects (`p_alike`) of
+    the statistics, the features and each fact alone, which also sees what half of few subjects could not teach.
+    Corrected p in the extras.
     """
 
     axis = "privacy"
     names = ("privacy/blind_auc",)
     pools = ("train", "test")
     higher_is_better = False
+    untested = "it never sees a model, so that all controls are one to it"
 
     def compute(self, evidence: Evidence) -> list[Score]:
         found = verdict(evidence)
         if found is None:
             return self.blank(sides(evidence).lack(HALVES) or "")
-        who = sides(evidence)
-        extra: dict[str, float | str] = {f"auc_{name}": v for name, v in found.views.items()}
-        if reason := void(evidence):
-            extra["void"] = reason
+        p: dict[str, float | str] = {f"p_{k.replace(' ', '_')}": v for k, v in found.p.items()}
         return [
             score(
                 "privacy/blind_auc",
-                found.all,
-                n=len(set(who.subjects)),
+                found.auc,
+                n=len(set(sides(evidence).subjects)),
                 better="lower",
                 reference=0.5,
                 reference_name="guessing",
-                extra=extra,
+                extra={**p, **void(evidence)},
             )
         ]

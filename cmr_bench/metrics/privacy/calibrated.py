@@ -26,8 +26,9 @@ class Calibrated(Attack):
 
     names = named("calibrated")
     needs = ("losses", "fit")
-    catches = ()  # a control has no training recipe to lend to a reference
+    catches = ()
     spares = ()
+    untested = "no control has a training recipe to lend to the reference model"
     fewest = HALVES
 
     def __init__(

@@ -13,7 +13,8 @@ from cmr_bench.discrimination import auc
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.privacy.attacks import suspicion
-from cmr_bench.stats import Array, proportion
+from cmr_bench.metrics.privacy.calibration import fewest
+from cmr_bench.stats import FEWEST, Array, proportion
 from cmr_bench.types import Pool, Score
 
 Groups = dict[str, NDArray[np.bool_]]
@@ -55,13 +56,14 @@ class Canaries(Metric):
 
     `canary_extraction`: share whose fingerprint the best of `samples` images for their mask carries, nearer than those
     of held-out canaries, whom nobody was trained on. `canary_auc`: the loss attack on planted against held-out ones.
-    Both also for each number of repetitions, as `..._x16`. Every canary is one subject with one image.
+    Both also for each number of repetitions, as `..._x16`. Every canary is one subject with one image. Fewer than `fpr` needs give a line and no number.
     """
 
     axis = "privacy"
     names = ("privacy/canary_extraction", "privacy/canary_auc")
     pools = ("canaries", "canaries_held_out")
     higher_is_better = False
+    untested = "no control was trained on planted subjects"
 
     def __init__(
         self,
@@ -76,7 +78,19 @@ class Canaries(Metric):
     def skip(self, evidence: Evidence) -> str | None:
         if "canaries" not in evidence.pools:
             return "no subject was planted: give data.canaries=n"
-        return super().skip(evidence)
+        return super().skip(evidence) or self._too_few(evidence)
+
+    def _too_few(self, evidence: Evidence) -> str | None:
+        """Rates need held-out canaries enough for `fpr`, and intervals FEWEST planted ones of each number of repetitions."""
+        planted, unknown = (evidence.pools[name] for name in self.pools)
+        often = planted.table["repeats"].value_counts()
+        least = max(fewest(self.fpr), FEWEST * len(often))
+        if len(unknown) >= least and often.min() >= FEWEST:
+            return None
+        return (
+            f"a false-positive rate of {self.fpr:g} and {len(often)} numbers of repetitions need {least} canaries "
+            f"at least; there are {len(unknown)}: give data.canaries={least} or more"
+        )
 
     def compute(self, evidence: Evidence) -> list[Score]:
         planted = evidence.pools["canaries"]

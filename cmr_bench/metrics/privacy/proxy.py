@@ -22,8 +22,9 @@ class Proxy(Attack):
     names = named("proxy")
     pools = ("train", "test", "synthetic")
     needs = ("fit",)
-    catches = ()  # a control has no training recipe to lend to a proxy
+    catches = ()
     spares = ()
+    untested = "no control has a training recipe to lend to the proxy"
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ class Segmentation(Metric):
     pools = ("train", "test", "synthetic")
     needs = ("segment", "masks")
     higher_is_better = True
+    untested = "it trains a network for each model"
 
     def __init__(
         self, seeds: Sequence[int] = (0,), arms: Sequence[Arm | str] = ("synthetic", "both", "real")
