@@ -95,7 +95,8 @@ def test_each_space_is_held_against_the_order(pools: dict[str, Pool]) -> None:
         encode=lambda x: x.flatten(1),
         spaces={"turned": lambda: lambda x: torch.zeros(len(x), 4)},
     )
-    found = verdicts({"metrics": musts(metrics), "answers": [*answers(metrics, halves, judged)]})
+    every = verdicts({"metrics": musts(metrics), "answers": [*answers(metrics, halves, judged)]})
+    found = [v for v in every if v.state != "untested"]  # one vendor alone
     assert [v.score for v in found] == ["fidelity/kid", "fidelity/kid_turned"]
     assert [v.strikes for v in found] == [("fidelity/kid",), ("fidelity/kid_turned",)]
     assert found[1].state == "unresolved"
