@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cmr_bench.types import Score
 
 
-JUDGED = 3
+JUDGED = 4
 """Raised when what scores mean changes, so that cells judged before are judged anew and never compared with new ones."""
 
 
