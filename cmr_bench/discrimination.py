@@ -31,7 +31,7 @@ def auc(
     """P(positive > negative) + P(tie) / 2, subjects of both groups resampled.
 
     Without subjects each value is one. At 0 or 1 the bootstrap has no width, so the open end comes
-    from Newcombe (2006), method 5.
+    from Newcombe (2006), method 5; where all values are equal it has none either, and nothing is excluded.
     """
     p, n = np.asarray(positive, dtype=np.float64), np.asarray(negative, dtype=np.float64)
     if not len(p) or not len(n):
@@ -45,6 +45,8 @@ def auc(
     if value in (0.0, 1.0):
         edge = _newcombe(m, k)
         return Estimate(value, edge, 1.0) if value else Estimate(value, 0.0, 1 - edge)
+    if (2 * won == played).all():
+        return Estimate(value, 0.0, 1.0)
     wp = multiplicities(m, repeats=repeats, seed=seed)
     wn = multiplicities(k, repeats=repeats, seed=seed + 1)
     samples = ((wp @ won) * wn).sum(1) / ((wp @ played) * wn).sum(1)

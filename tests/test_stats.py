@@ -154,6 +154,12 @@ def test_perfect_auc_is_not_certain():
     assert np.isnan(discrimination.auc([2, 3], [0, 1, 1]).low)
 
 
+def test_an_auc_of_equal_values_excludes_nothing():
+    assert discrimination.auc(np.ones(8), np.ones(12)) == (0.5, 0.0, 1.0)
+    who = np.arange(8).repeat(2)
+    assert discrimination.auc(np.ones(16), np.ones(4), positive_subjects=who) == (0.5, 0.0, 1.0)
+
+
 def test_tpr_names_the_rate_that_n_supports():
     others, members = np.arange(20.0), np.array([18.5, 19.5, 30, 31, 5])
     estimate, rate = discrimination.tpr_at_fpr(members, others, 0.001)

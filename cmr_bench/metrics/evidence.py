@@ -42,6 +42,18 @@ FROM_MODELS = {
 """What a metric may need of the model, and what is said of one that cannot give it."""
 
 
+FROM_POOLS = {
+    **{name: f"give data.split.{name} more" for name in ("train", "val", "test")},
+    "external": "give external",
+    "synthetic": "give synthesis.count",
+    "matched": "give data.split.test more",
+    "reconstructed": "only a latent model has it",
+    "canaries": "give data.canaries",
+    "canaries_held_out": "give data.canaries",
+}
+"""What fills a pool."""
+
+
 class Evidence:
     """Everything a finished model left to be judged by.
 
@@ -102,9 +114,9 @@ class Evidence:
         """Why a metric with these needs cannot answer, in one line; None if it can."""
         for name in pools:
             if name not in self.pools:
-                return f"there is no pool {name}"
+                return f"there is no pool {name}: {FROM_POOLS.get(name, 'none was given')}"
             if not len(self.pools[name]):
-                return f"pool {name} is empty"
+                return f"pool {name} is empty: {FROM_POOLS.get(name, 'none was given')}"
         missing = {
             "encode": (self._encode is None, "no feature encoder was given"),
             "segment": ("" not in self._segments, "no segmenter was given"),

@@ -126,7 +126,19 @@ def test_too_few_subjects_or_none_give_a_line(attack, judge, train, test):
     one = judge(model=model, pools={"test": test.take(test.subjects == "test000")})
     assert all(re.match("needs [36] subjects", s.reason) for s in attack().scores(one))
     none = judge(model=model, pools={"train": train.take(slice(0, 0))})
-    assert {s.reason for s in attack().scores(none)} == {"pool train is empty"}
+    assert {s.reason for s in attack().scores(none)} == {
+        "pool train is empty: give data.split.train more"
+    }
+
+
+def test_a_model_that_answers_alike_about_everybody_gives_a_line_and_no_number(judge):
+    class Alike:
+        def losses(self, images, masks, *, times, seeds):
+            return torch.full((len(images), len(times)), 0.3)
+
+    evidence = judge(model=Alike())
+    assert all("answers alike about every" in s.reason for s in Membership().scores(evidence))
+    assert not evidence.tables
 
 
 def test_a_rate_that_the_subjects_do_not_support_gives_a_line_and_not_a_number(judge):

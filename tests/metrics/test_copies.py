@@ -11,6 +11,7 @@ from bench.bench_copies import cohort, found
 from matplotlib.image import imread
 from scipy.stats import mannwhitneyu
 
+from cmr_bench.metrics.evidence import FROM_POOLS
 from cmr_bench.metrics.privacy import mask_copies
 from cmr_bench.metrics.privacy.authenticity import Authenticity
 from cmr_bench.metrics.privacy.copies import Copies, crops, places
@@ -193,7 +194,9 @@ def test_too_few_subjects_give_a_line_and_no_number(metric, judge, train, test):
     two = test.take(test.subjects < "test002")
     assert reasons(test=two) == {"needs 3 held-out subjects at least; there are 2"}
     for name in metric.pools:
-        assert reasons(**{name: train.take(slice(0, 0))}) == {f"pool {name} is empty"}
+        assert reasons(**{name: train.take(slice(0, 0))}) == {
+            f"pool {name} is empty: {FROM_POOLS[name]}"
+        }
 
 
 def test_a_rate_that_the_held_out_images_do_not_support_gives_a_line(judge):

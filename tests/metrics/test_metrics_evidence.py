@@ -8,6 +8,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
+from cmr_bench.metrics.evidence import FROM_POOLS
 from cmr_bench.metrics.fidelity.adherence import Adherence
 from cmr_bench.metrics.fidelity.agreement import Agreement
 from cmr_bench.metrics.fidelity.frechet import FID
@@ -76,10 +77,10 @@ def test_missing_and_empty_pools_are_named(metric, judge, test):
     last = metric.pools[-1]
     empty = judge(pools={last: judge().pools[last].take(slice(0, 0))})
     for s in metric().scores(empty):
-        assert s.reason == f"pool {last} is empty"
+        assert s.reason == f"pool {last} is empty: {FROM_POOLS[last]}"
         assert s.value != s.value
     empty.pools.pop(last)
-    assert metric().skip(empty) == f"there is no pool {last}"
+    assert metric().skip(empty) == f"there is no pool {last}: {FROM_POOLS[last]}"
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,10 @@ class Attack(Metric):
         few = evidence if self.slices is None else thinned(evidence, self.slices)
         found = sides(few)
         suspicion = self.suspicions(few, found.names)
+        if suspicion.min() == suspicion.max():
+            return self.blank(
+                "the model answers alike about every image: nothing to tell members by"
+            )
         self._keep(evidence, suspicion, found)
         return judged(self.names, suspicion, found, fpr=self.fpr, seed=evidence.seed)
 
