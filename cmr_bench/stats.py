@@ -10,7 +10,7 @@ is claimed: nan.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -145,9 +145,9 @@ def open_end(found: Estimate, n: int) -> Estimate:
 
 
 def jackknife(
-    statistic: Callable[[NDArray[np.intp]], float], subjects: ArrayLike, *, groups: int = 10
-) -> tuple[float, int]:
-    """(standard error, groups): delete-a-group jackknife (Shao & Tu 1995, 2.3) of subjects.
+    statistic: Callable[[NDArray[np.intp]], Any], subjects: ArrayLike, *, groups: int = 10
+) -> tuple[Any, int]:
+    """(standard error, groups): delete-a-group jackknife (Shao & Tu 1995, 2.3) of subjects, of a number or an array.
 
     For statistics that the bootstrap biases because it repeats rows, such as distances of
     covariances.
@@ -158,4 +158,4 @@ def jackknife(
         return float("nan"), used
     left_out = group % used
     values = np.array([statistic(np.flatnonzero(left_out != g)) for g in range(used)])
-    return float(np.sqrt((used - 1) / used * np.sum((values - values.mean()) ** 2))), used
+    return np.sqrt((used - 1) / used * ((values - values.mean(axis=0)) ** 2).sum(axis=0)), used

@@ -54,8 +54,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(root: Path) -> Cell:
-    more = ["model=control/blurred", "callbacks=none", "synthesis.count=24"]
-    return cell("run", root, "control/blurred", *more)
+    more = ["model=control/painter", "callbacks=none", "synthesis.count=24"]
+    return cell("run", root, "control/painter", *more)
 
 
 @pytest.mark.parametrize("form", ["hdf5", "nnunet", "png"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +13,8 @@ from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.equal import equal_rows
 from cmr_bench.metrics.fidelity.spaces import each_space, in_spaces
-from cmr_bench.stats import open_end, row_mean
+from cmr_bench.metrics.fidelity.two_samples import error_of
+from cmr_bench.stats import Estimate, open_end
 from cmr_bench.types import Score
 
 CHUNK = 1024
@@ -62,8 +64,9 @@ def _radii(points: Tensor, k: int) -> Tensor:
 class Manifold(Metric):
     """Synthetic against test at equal n beside train against test; k-th neighbour, default 5.
 
-    Intervals hold the manifolds fixed and resample the subjects of the images that are counted. Balls of training
-    slices end at slices of the same heart, so the recall of the floor is a little low.
+    Intervals leave out a tenth of the subjects of each side in turn, balls and all (`error_of`): the bootstrap repeats
+    images, which lie in the balls of their doubles, and with fixed balls it held the truth in 76 to 82 % only. Balls of
+    training slices end at slices of the same heart, so the recall of the floor is a little low.
     """
 
     axis = "fidelity"
@@ -83,8 +86,8 @@ class Manifold(Metric):
     }
     blind_to = ("copy",)
 
-    def __init__(self, k: int = 5, spaces: Sequence[str] = ("features",)) -> None:
-        self.k, self.spaces = k, tuple(spaces)
+    def __init__(self, k: int = 5, spaces: Sequence[str] = ("features",), groups: int = 10) -> None:
+        self.k, self.spaces, self.groups = k, tuple(spaces), groups
         self.names = in_spaces(type(self).names, self.spaces)
         self.needs = ("encode",) if "features" in self.spaces else ()
 
@@ -99,18 +102,23 @@ class Manifold(Metric):
         test, fake, train = (evidence.vectors(space, name)[at] for name, at in rows.items())
         found, floor = prdc(test, fake, k=self.k), prdc(test, train, k=self.k)
         subjects = {name: evidence.subjects(name)[at.numpy()] for name, at in rows.items()}
-        counted = {
-            "precision": "synthetic",
-            "density": "synthetic",
-            "recall": "test",
-            "coverage": "test",
-        }
+        error, factor = error_of(
+            self._means,
+            fake,
+            test,
+            subjects["synthetic"],
+            subjects["test"],
+            groups=self.groups,
+        )
+        people = min(len(set(subjects[name])) for name in ("synthetic", "test"))
         scores = []
-        for what, values, real in zip(PRDC._fields, found, floor, strict=True):
-            whose = subjects[counted[what]]
-            estimate = row_mean(values, whose, seed=evidence.seed)
+        for what, values, real, half in zip(
+            PRDC._fields, found, floor, np.broadcast_to(factor * error, 4), strict=True
+        ):
+            mean, top = float(values.mean()), np.inf if what == "density" else 1.0
+            estimate = Estimate(mean, max(mean - half, 0.0), min(mean + half, top))
             if what != "density":
-                estimate = open_end(estimate, len(set(whose)))
+                estimate = open_end(estimate, people)
             scores.append(
                 score(
                     f"fidelity/{what}",
@@ -124,3 +132,8 @@ class Manifold(Metric):
                 )
             )
         return scores
+
+    def _means(self, fake: Tensor, real: Tensor) -> list[float]:
+        """The four scores; the few images that a jackknife leaves of a tiny set have fewer neighbours than k."""
+        found = prdc(real, fake, k=min(self.k, len(fake) - 1, len(real) - 1))
+        return [float(values.mean()) for values in found]

@@ -13,15 +13,15 @@ from cmr_bench.stats import FEWEST, LEVEL, Array, Estimate, jackknife
 
 
 def error_of(
-    distance: Callable[[Any, Any], float],
+    distance: Callable[[Any, Any], Any],
     x: Any,
     y: Any,
     x_subjects: ArrayLike,
     y_subjects: ArrayLike,
     *,
     groups: int = 10,
-) -> tuple[float, float]:
-    """(standard error of distance(x, y), Student's factor of its interval).
+) -> tuple[Any, float]:
+    """(standard error of distance(x, y), a number or an array of several, and Student's factor of its interval).
 
     x and y are arrays or tensors, one row a slice. A delete-a-group jackknife over the subjects of
     each side, the two added in squares: the bootstrap repeats rows, which alone sets distances of
@@ -30,7 +30,7 @@ def error_of(
     left, g = jackknife(lambda rows: distance(x[rows], y), x_subjects, groups=groups)
     right, h = jackknife(lambda rows: distance(x, y[rows]), y_subjects, groups=groups)
     factor = student.ppf((1 + LEVEL) / 2, max(min(g, h) - 1, 1))
-    return float(np.hypot(left, right)), float(factor)
+    return np.hypot(left, right), float(factor)
 
 
 def mean_difference(

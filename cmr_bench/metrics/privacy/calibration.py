@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,16 +17,25 @@ def fewest(fpr: float) -> int:
     return math.ceil(1 / fpr - 1e-9) - 1
 
 
-def threshold(held_out: ArrayLike, fpr: float) -> tuple[float, float]:
+def supported(fpr: float, subjects: int) -> float:
+    """The lowest false-positive rate from `fpr` on that so many held-out subjects support: none is below 1 / (n + 1)."""
+    return max(fpr, 1 / (subjects + 1))
+
+
+def threshold(
+    held_out: ArrayLike, fpr: float, people: ArrayLike | None = None
+) -> tuple[float, float]:
     """(t, rate): a value below t is a finding; a new held-out value is so called at most at rate.
 
-    t is the k-th smallest of n held-out values, k = fpr (n + 1) rounded down (conformal p-value). n
-    values support no rate below 1 / (n + 1); a lower one is raised to it, and the rate is handed
-    back.
+    The rate of t is (W + w) / (n + w): each of n held-out subjects weighs one, shared among its values
+    (`people` has the subject of each; without it each value is one), W is the weight below t and w the
+    mean weight of a value. With one value a subject t is the k-th smallest and its rate k / (n + 1), the
+    conformal p-value. The rate asked for is raised to what is `supported`; that of t is handed back.
     """
-    values = np.sort(np.asarray(held_out, dtype=np.float64))
-    k = _place(len(values), fpr)
-    return float(values[k - 1]), k / (len(values) + 1)
+    values, weights, _, names = _ranked(held_out, people)
+    rates = _rates(weights, names)
+    at = _last(rates, supported(fpr, names))
+    return float(values[at]), float(rates[at])
 
 
 def share_below(
@@ -44,30 +54,45 @@ def share_below(
     resamples the subjects of both sides and draws the threshold anew in each sample. It is never
     narrower than the exact one of as many independent values under a known threshold.
     """
-    limit, _ = threshold(held_out, fpr)
+    limit, _ = threshold(held_out, fpr, people)
     exact = proportion(int((values < limit).sum()), len(values))
-    own, own_group, own_names = _sorted(values, subjects)
-    real, real_group, real_names = _sorted(held_out, people)
-    rng = numpy_rng("share below", seed, own_names, real_names)
+    own, _, group, names = _ranked(values, subjects)
+    rng = numpy_rng("share below", seed, names)
     samples = np.empty(repeats)
-    for repeat in range(repeats):
-        times = _drawn(rng, real_names)[real_group].cumsum()
-        at = np.searchsorted(times, _place(times[-1], fpr))
-        weight = _drawn(rng, own_names)[own_group]
-        samples[repeat] = weight[: np.searchsorted(own, real[at])].sum() / weight.sum()
-    found = expanded_percentile(exact.value, samples, min(own_names, real_names))
+    for repeat, at in enumerate(thresholds(held_out, people, fpr, repeats=repeats, seed=seed)):
+        weight = _drawn(rng, names)[group]
+        samples[repeat] = weight[: np.searchsorted(own, at)].sum() / weight.sum()
+    found = expanded_percentile(exact.value, samples, min(names, len(np.unique(people))))
     return Estimate(exact.value, min(exact.low, found.low), max(exact.high, found.high))
 
 
-def _place(n: int, fpr: float) -> int:
-    return min(n, max(1, int(fpr * (n + 1) + 1e-9)))
+def thresholds(
+    held_out: ArrayLike, people: ArrayLike, fpr: float, *, repeats: int, seed: int
+) -> Iterator[float]:
+    """The `threshold` as other held-out subjects might have given it: resampled with all of their values."""
+    values, weights, group, names = _ranked(held_out, people)
+    rng, rate = numpy_rng("thresholds", seed, names), supported(fpr, names)
+    for _ in range(repeats):
+        yield float(values[_last(_rates(weights * _drawn(rng, names)[group], names), rate)])
 
 
-def _sorted(values: Array, subjects: ArrayLike) -> tuple[Array, np.ndarray, int]:
-    """(values in order, number of each one's subject, subjects)."""
-    names, group = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
+def _rates(weights: Array, subjects: int) -> Array:
+    """The false-positive rate of each value in order as a threshold."""
+    usual = subjects / len(weights)
+    return (weights.cumsum() - weights + usual) / (subjects + usual)
+
+
+def _last(rates: Array, most: float) -> int:
+    return max(int(np.searchsorted(rates, most + 1e-9, side="right")) - 1, 0)
+
+
+def _ranked(values: ArrayLike, subjects: ArrayLike | None) -> tuple[Array, Array, np.ndarray, int]:
+    """(values in order, weight of each, number of each one's subject, subjects); a subject weighs one."""
+    values = np.asarray(values, dtype=np.float64)
+    who = np.arange(len(values)) if subjects is None else np.asarray(subjects, dtype=str)
+    names, group = np.unique(who, return_inverse=True)
     order = np.argsort(values, kind="stable")
-    return values[order], group[order], len(names)
+    return values[order], (1 / np.bincount(group))[group][order], group[order], len(names)
 
 
 def _drawn(rng: np.random.Generator, n: int) -> np.ndarray:

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.spaces import each_space
-from cmr_bench.metrics.privacy.calibration import fewest, share_below, threshold
+from cmr_bench.metrics.privacy.calibration import share_below, threshold
 from cmr_bench.metrics.privacy.neighbours import Neighbours, closest, groups, neighbours
-from cmr_bench.stats import FEWEST, proportion, row_mean
+from cmr_bench.stats import row_mean
 from cmr_bench.types import Images, Score
 
 Array = NDArray[np.float64]
@@ -24,17 +24,19 @@ Search = Callable[..., tuple[Neighbours, Array]]
 """Pool names -> neighbours of their rows, one after the other, among the training rows, and how near a copy each is."""
 
 
-def too_few(evidence: Evidence, fpr: float | None = None) -> str:
-    """Why there are too few subjects to tell copies (at a false-positive rate), in one line; empty if there are enough."""
+HELD_OUT = 5
+"""Held-out subjects below which no threshold is worth the name: five support a false-positive rate of 1/6."""
+
+
+def too_few(evidence: Evidence) -> str:
+    """Why there are too few subjects to tell copies, in one line; empty if there are enough."""
     known, people = set(evidence.subjects("train")), evidence.subjects(*evidence.held_out)
     if len(known) < 2:
         return "needs training images of two subjects at least; there is one"
-    if len(set(people)) < FEWEST:
-        return f"needs {FEWEST} held-out subjects at least; there are {len(set(people))}"
-    if fpr is not None and len(people) < fewest(fpr):
+    if len(set(people)) < HELD_OUT:
         return (
-            f"a false-positive rate of {fpr:g} needs {fewest(fpr)} held-out images at least; "
-            f"there are {len(people)}"
+            f"needs {HELD_OUT} held-out subjects at least, and there are {len(set(people))}: "
+            "raise data.split.val or data.split.test"
         )
     return ""
 
@@ -57,8 +59,8 @@ class Copies(Metric):
 
     `copy_rate` counts places (see `places`; 0 is the training image itself) below a threshold that
     real held-out subjects (val, test) pass at the stated false-positive rate `fpr`, which is thus
-    the rate to expect of images that copy nobody; that few held-out subjects leave the threshold
-    uncertain is in the interval. `nn_ratio` is the mean of the usual ratio
+    the rate to expect of images that copy nobody; n held-out subjects support none below 1 / (n + 1),
+    to which a lower one is raised. That few of them leave the threshold uncertain is in the intervals. `nn_ratio` is the mean of the usual ratio
     d1 / d2 of the two distances, which noise on a copy brings near 1. `copied_subjects` is the
     share of training subjects with at least one near-copy, beside the share to expect from false
     positives alone. In pixel space
@@ -87,7 +89,7 @@ class Copies(Metric):
         self.shift = shift
 
     def compute(self, evidence: Evidence) -> list[Score]:
-        if reason := too_few(evidence, self.fpr):
+        if reason := too_few(evidence):
             return self.blank(reason)
         tables: list[pd.DataFrame] = []
 
@@ -130,16 +132,17 @@ def judged(
     """
     group = groups(subjects := evidence.subjects("train"))
     (found, near), (real, real_near) = search("synthetic"), search(*evidence.held_out)
-    limit, rate = threshold(real_near, fpr)
-    copied, ratio = near < limit, ratios(found)
     people, own = evidence.subjects(*evidence.held_out), evidence.subjects("synthetic")
-    owners = group[found.row].numpy()
-    hit, all_owners = len(np.unique(owners[copied])), int(group.max()) + 1
+    limit, rate = threshold(real_near, fpr, people)
+    ratio, every = ratios(found), int(group.max()) + 1
+    nearest = np.full(every, np.inf)  # of the images that fall to each training subject
+    np.minimum.at(nearest, group[found.row].numpy(), near)
+    hit = int((nearest < limit).sum())
     scores = [
         score(
             names[0],
             share_below(near, own, real_near, people, fpr, seed=evidence.seed),
-            n=len(copied),
+            n=len(near),
             unit=unit,
             better="lower",
             reference=rate,
@@ -162,13 +165,13 @@ def judged(
         ),
         score(
             names[2],
-            proportion(hit, all_owners),
-            n=all_owners,
+            share_below(nearest, range(every), real_near, people, fpr, seed=evidence.seed),
+            n=every,
             better="lower",
-            reference=_expected(group[real.row].numpy(), people, all_owners, rate, len(ratio)),
+            reference=_expected(group[real.row].numpy(), people, every, rate, len(ratio)),
             reference_name="expected from false positives",
             extra={
-                "in_words": f"{hit} of {all_owners} training subjects have at least one synthetic near-copy"
+                "in_words": f"{hit} of {every} training subjects have at least one synthetic near-copy"
             },
         ),
     ]

@@ -113,7 +113,7 @@ class MaskCopies(Metric):
         self.by = tuple(by)
 
     def compute(self, evidence: Evidence) -> list[Score]:
-        if reason := too_few(evidence, self.fpr):
+        if reason := too_few(evidence):
             return self.blank(reason)
         scores: list[Score] = []
         tables: list[pd.DataFrame] = []
