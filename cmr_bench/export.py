@@ -130,7 +130,7 @@ def provenance(folder: Path, pairs: pd.DataFrame, seeds: np.ndarray, run_seed: i
 
 
 def told(out: Path, pairs: pd.DataFrame, keep: np.ndarray, adherence: float | None) -> str:
-    """The yield, which is that of `fidelity/adherence_yield`, and the adherence of all pairs and of those that are left."""
+    """The yield, at the metric's `obeys` that of `fidelity/adherence_yield`, and the adherence of all pairs and of those that are left."""
     from cmr_bench.stats import interval
 
     rule = "every pair" if adherence is None else f"adherence at least {adherence}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from omegaconf import OmegaConf
 
 from cmr_bench.config import build, conf_path, plain
 from cmr_bench.evaluation import judge
-from cmr_bench.judging import device_of, real_segmenter, spaces
+from cmr_bench.judging import device_of, segmenter, spaces
 from cmr_bench.metrics.base import Metric
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.utility.arms import Arm
@@ -46,12 +47,14 @@ def instruments(stages: Stages, encode: Any) -> dict[str, Any]:
         untested |= {metric.names[0]: few for metric in metrics.values()}
         return {"metrics": {}, "answers": [], "untested": untested}
 
-    def segment(arm: Arm, seed: int, pool: Pool) -> Masks:
+    def segment(arm: Arm, seed: int, pool: Pool, judge: str = "") -> Masks:
         if arm.kind != "real":
             raise ValueError(
                 f"controls are judged by segmenters of real data, not by arm {arm.name}"
             )
-        return real_segmenter(stages, seed).segment(pool.images)
+        return segmenter(stages, arm, stages.pools, seed, judge).segment(pool.images)
+
+    others = config.segmenter.get("others") or {}
 
     def make(folder: Path) -> None:
         pools = control_pools(stages.pools)
@@ -60,6 +63,7 @@ def instruments(stages: Stages, encode: Any) -> dict[str, Any]:
             encode=encode,
             segment=segment,
             spaces=spaces(stages),
+            judges={str(name): partial(segment, judge=str(name)) for name in others},
             people=stages.people,
             seed=config.seed,
             device=device_of(encode),

@@ -42,8 +42,8 @@ def synthetic_pool(
     if name != "matched":
         table = pd.DataFrame({column: [""] * len(images) for column in test.table.columns})
         owners = getattr(model, "owners", None)
-        names = owners(torch.from_numpy(masks)) if owners else range(len(images))
-        table["subject"] = [f"synthetic-{name:0>5}" for name in names]
+        whose = owners(torch.from_numpy(masks)) if owners else range(len(images))
+        table["subject"] = [f"synthetic-{who:0>5}" for who in whose]
         table["slice"], table["thickness_mm"] = 0, float(np.median(test.table["thickness_mm"]))
     return Pool(
         name, torch.from_numpy(images), torch.from_numpy(masks), table, test.spacing_mm, test.labels

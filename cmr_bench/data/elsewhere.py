@@ -17,7 +17,7 @@ from cmr_bench.types import LABELS
 
 LAYOUTS = (
     "an HDF5 file with images (N, H, W) and perhaps masks; dataset.json with imagesTr and perhaps labelsTr "
-    "(nnU-Net raw); images/ and perhaps masks/ (or labels/) with the same names, and perhaps dataset.json with labels and spacing_mm; or a folder of images; PNG or NIfTI"
+    "(nnU-Net raw); images/ and perhaps masks/ (or labels/) with the same names, and perhaps dataset.json with labels and, if they are PNG, spacing_mm; or a folder of images; PNG or NIfTI"
 )
 KINDS = (".png", ".nii.gz", ".nii")
 UNREAD = (

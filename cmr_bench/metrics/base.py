@@ -15,7 +15,7 @@ class Metric(ABC):
     """One question about a synthetic set or its model.
 
     `names` are the scores it always gives (more may follow, one a structure); `needs` is among
-    encode, segment, losses, noised. `higher_is_better` speaks of the first name.
+    encode, segment, losses, noised. `higher_is_better` speaks of the first name, and of all that are ranked.
     `rankings` are, by score, chains of controls (files of conf/model/control) from best to worst that
     the score must keep on any data, for example {"fidelity/kid": (("heldout", "blurred", "noise"),)};
     every report holds the score against them. `blind_to` are the controls that it cannot see: a fidelity metric

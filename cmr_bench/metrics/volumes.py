@@ -28,6 +28,7 @@ Volume = NDArray[np.integer]
 Structure = NDArray[np.bool_]
 Far = tuple[NDArray[np.float64], NDArray[np.float64]]
 MEASURES = ("dice", "iou", "hd95", "asd", "volume_error", "volume_ratio_error")
+AGREED = dict.fromkeys(MEASURES, 0.0) | {"dice": 1.0, "iou": 1.0}
 COLUMNS = ("subject", "phase", "label", *MEASURES, "truth_ml", "predicted_ml", "case")
 
 
@@ -49,6 +50,17 @@ def overlap(truth: Masks, predicted: Masks, *, pool: Pool, labels: Iterable[int]
             found = _compared(one, other, spacing) | _sizes(one, other, ml)
             rows.append({"subject": str(subject), "phase": phase, "label": label, **found})
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def together(found: pd.DataFrame) -> pd.DataFrame:
+    """`overlap` of several fits, one below the other: where one invents a structure, those that rightly see none agree with the truth.
+
+    Alone they are not measured there; dropped from a mean over fits, the one that invents would speak for all.
+    """
+    keys = [found[key] for key in ("subject", "phase", "label", "level") if key in found]
+    invented = (found["case"] == "invented").groupby(keys).transform("any")
+    found.loc[invented, [*MEASURES]] = found.loc[invented, [*MEASURES]].fillna(AGREED)
+    return found
 
 
 def cases(table: pd.DataFrame) -> dict[str, float | str]:

@@ -45,5 +45,7 @@ MEANINGS = {
 
 def meaning(name: str) -> str:
     """The sentence on a score, after its name; the name alone where there is none."""
-    words = next((words for part, words in MEANINGS.items() if re.search(part, name)), "")
+    words = next(
+        (words for part, words in MEANINGS.items() if re.search(part, name.split("/", 1)[-1])), ""
+    )
     return f"{name}: {words}" if words else name

@@ -96,6 +96,7 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     table["turned"] = [
         TURNED * turned(*one) for one in zip(names, table["high"], table["void"], strict=True)
     ]
+    table["note"] = table.groupby(level="name")["note"].transform("max")
     reasons = table["reason"].fillna("").replace("", "no finite value")
     table["reason"] = reasons.where(~table["finite"], "")
     return table.reset_index()

@@ -170,9 +170,11 @@ def _badness(row: Row, value: float) -> float:
 
 
 def _ends(row: Row) -> tuple[float, float]:
-    """The better and the worse end of the interval as badness; the value where there is none."""
-    limits = [_number(row.get(key)) for key in ("low", "high")]
-    ends = [_badness(row, row["value"] if limit is None else limit) for limit in limits]
+    """The better and the worse end of the interval as badness; without an interval it might be anything."""
+    low, high = (_number(row.get(key)) for key in ("low", "high"))
+    if low is None or high is None:
+        return -math.inf, math.inf
+    ends = _badness(row, low), _badness(row, high)
     return min(ends), max(ends)
 
 

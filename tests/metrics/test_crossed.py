@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import t as student
 from scipy.stats import ttest_1samp
 
-from cmr_bench.metrics.utility.crossed import error, estimate, p_of_none
+from cmr_bench.metrics.utility.crossed import draws, error, estimate, p_of_none
 from cmr_bench.stats import reweighted
 
 
@@ -86,3 +86,9 @@ def test_one_fit_is_the_paired_t_test():
         assert (p_of_none(gap) < 0.05) == (not low <= 0 <= high) or abs(p_of_none(gap) - 0.05) < 0.003  # fmt: skip
     zero = np.zeros((1, 15))
     assert (p_of_none(zero), p_of_none(zero + 1)) == (1, 0) and np.isnan(p_of_none(zero[:, :2]))
+
+
+def test_one_subject_has_no_interval_however_many_fits():
+    cells = np.array([[0.7], [0.8]])
+    assert np.isnan(estimate(mean, cells[None], cells)[1:]).all()
+    assert np.isfinite(draws(cells[None], cells, repeats=5)).all()

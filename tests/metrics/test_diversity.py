@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmr_bench.metrics.fidelity.diversity import Diversity, between, within
+from cmr_bench.metrics.fidelity.diversity import Diversity, between, one_subject, within
 
 
 def test_distances_between_groups_are_those_of_all_pairs():
@@ -75,3 +75,9 @@ def test_a_single_test_subject_has_no_other_to_compare_with(judge, test):
     across, inside = Diversity().scores(judge(model=Model(1), pools={"test": one}))
     assert across.value > 0 and np.isnan(across.reference) and np.isnan(across.extra["share"])
     assert inside.value > 0 and np.isnan(inside.low) and inside.n == 1
+
+
+def test_images_of_one_subject_are_compared_with_each_other_and_have_no_interval():
+    x = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    found, apart = one_subject(x), between(x, range(20))
+    assert found.value == pytest.approx(apart.value) and np.isnan(found.low)

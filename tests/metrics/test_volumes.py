@@ -12,7 +12,18 @@ from monai.metrics.hausdorff_distance import HausdorffDistanceMetric
 from monai.metrics.meaniou import MeanIoU
 from monai.metrics.surface_distance import SurfaceDistanceMetric
 
-from cmr_bench.metrics.volumes import asd, cases, dice, distances, ejection, hd95, iou, overlap
+from cmr_bench.metrics.volumes import (
+    MEASURES,
+    asd,
+    cases,
+    dice,
+    distances,
+    ejection,
+    hd95,
+    iou,
+    overlap,
+    together,
+)
 from cmr_bench.types import Pool
 
 
@@ -195,3 +206,13 @@ def test_dice_by_hand():
     assert dice(a, b) == 0.5
     assert np.isnan(dice(a & False, b & False))
     assert hd95(distances(box(1)[0] == 1, box(1)[0] == 1, (1.0, 1.0))) == 0
+
+
+def test_one_fit_that_invents_does_not_speak_for_those_that_rightly_see_nothing():
+    keys = {"subject": "s", "phase": "ED", "label": 3}
+    seen = keys | dict.fromkeys(MEASURES, 0.0) | {"case": "invented", "hd95": 60.0}
+    none = keys | dict.fromkeys(MEASURES, float("nan")) | {"case": "both_absent"}
+    found = together(pd.DataFrame([seen, none, none]))
+    assert found["dice"].mean() == pytest.approx(2 / 3) and found["hd95"].mean() == 20
+    alone = together(pd.DataFrame([none, none]))
+    assert alone["dice"].isna().all()

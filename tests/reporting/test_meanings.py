@@ -23,3 +23,8 @@ def test_every_score_of_a_metric_has_a_sentence():
     assert sorted(name for name in names if meaning(name) == name) == []
     assert "nearest training row" in meaning("privacy/nn_ratio_cardiac")
     assert meaning("privacy/else") == "privacy/else"
+
+
+def test_the_axis_is_no_part_of_the_name():
+    assert "share of synthetic images that lie within" in meaning("fidelity/precision")
+    assert "Fréchet" in meaning("fidelity/fid") and "Fréchet" not in meaning("fidelity/adherence")

@@ -175,3 +175,11 @@ def test_what_a_score_says_of_itself_stands_over_it_and_below_the_table(tmp_path
     table = compare(found)
     assert f"\nlpips: {note}\n" in terminal(table)
     assert f"fidelity<small>{note}</small>" in page(found, table, paired(found))
+
+
+def test_a_note_of_one_model_alone_does_not_tear_its_score_apart(tmp_path: Path) -> None:
+    for model, extra in (("ddpm", {"note": "few images"}), ("fm", {})):
+        cell = Store(tmp_path).cell(model, "0" * 12)
+        cell.write("cell.json", {"model": model, "seed": 0, "data": "phantom"})
+        cell.add_scores([Score("fidelity/fid", 1.0, 0.5, 1.5, n=9, extra=extra)], metric="m")
+    assert set(compare(entries(tmp_path))["note"]) == {"few images"}

@@ -186,3 +186,8 @@ def test_an_order_strikes_its_own_score_alone():
     rows = [answer(c, v, 0.05) | {"name": n, "better": "higher"} for n, pair in zip(names, [(0.9, 0.1), (0.1, 0.9)], strict=True) for c, v in zip(("heldout", "noise"), pair, strict=True)]  # fmt: skip
     unfit = [row["unfit"] for row in struck([{"name": n} for n in names], record(prdc, *rows))]
     assert unfit == ["", "unfit here: noise scores better than heldout"]
+
+
+def test_without_intervals_nothing_is_certain():
+    bare = [row | {"low": None, "high": None} for row in kid(0.1, 0.9, 0.5)]
+    assert states(KID, *bare) == ["unresolved"]

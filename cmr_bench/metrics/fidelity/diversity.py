@@ -41,6 +41,11 @@ def between(x: Tensor, groups: ArrayLike, *, repeats: int = 500, seed: int = 0) 
     return reweighted(statistic, len(n), repeats=repeats, seed=seed)
 
 
+def one_subject(x: Tensor) -> Estimate:
+    """Root mean square distance of the rows (N, D) of one subject to each other, which tells nothing of others: no interval."""
+    return Estimate(between(x, range(len(x)), repeats=1).value, float("nan"), float("nan"))
+
+
 def within(x: Tensor, groups: ArrayLike) -> Array:
     """Mean square distance of two different rows of each group (N, D), in the order of the groups."""
     _, group = np.unique(np.asarray(groups), return_inverse=True)
@@ -77,6 +82,10 @@ class Diversity(Metric):
             between(evidence.features(k), evidence.subjects(k), seed=evidence.seed)
             for k in ("synthetic", "test")
         )
+        if (
+            len(set(evidence.subjects("synthetic"))) == 1
+        ):  # of one subject: its images to each other
+            found = one_subject(evidence.features("synthetic"))
         n = len(evidence.pools["synthetic"])
         return [
             _score("fidelity/diversity", found, real, n, "images"),

@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cmr_bench.metrics.volumes import overlap
+from cmr_bench.metrics.volumes import overlap, together
 from cmr_bench.stats import Estimate, expanded_percentile, multiplicities
 from cmr_bench.types import LABELS, Masks, Pool
 
 MEASURES = {"dice": "dice", "hd95": "hd95_mm", "volume_ratio_error": "area_error"}
-AGREED = {"dice": 1.0, "hd95_mm": 0.0, "area_error": 0.0}
 WHO = ("subject", "phase", "slice", "level")
 
 
@@ -30,12 +29,10 @@ def each_pair(pool: Pool, drawn: Sequence[Masks], labels: Sequence[int]) -> pd.D
         subject=[f"{i:08d}" for i in range(len(pool))], phase="", slice=0, thickness_mm=1.0
     )
     each = replace(pool, table=alone)
-    found = pd.concat([overlap(pool.masks, masks, pool=each, labels=labels) for masks in drawn])
-    found = found.rename(columns=MEASURES)
-    measures, keys = list(MEASURES.values()), ["subject", "label"]
-    invented = found.groupby(keys)["case"].transform(lambda cases: (cases == "invented").any())
-    found.loc[invented] = found.loc[invented].fillna(AGREED)
-    structures = found.groupby(keys)[measures].mean()
+    tables = (overlap(pool.masks, masks, pool=each, labels=labels) for masks in drawn)
+    found = together(pd.concat(tables, ignore_index=True)).rename(columns=MEASURES)
+    measures = list(MEASURES.values())
+    structures = found.groupby(["subject", "label"])[measures].mean()
     wide = structures.groupby(level="subject").mean()
     for k in labels:
         one = structures.xs(k, level="label")

@@ -32,6 +32,8 @@ class Arm:
     def __post_init__(self) -> None:
         if self.subjects == 0 and self.ratio is not None:
             raise ValueError(f"arm {self.name} has no real subjects: give ratio=null")
+        if self.fits is not None and self.fits < 1:
+            raise ValueError(f"arm {self.name}: fits={self.fits}, give 1 or more, or null for all")
         if self.pretrain and self.kind != "both":
             raise ValueError(f"arm {self.name}: pretrain needs synthetic images and real subjects")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from cmr_bench.metrics.volumes import MEASURES, overlap
+from cmr_bench.metrics.volumes import MEASURES, overlap, together
 from cmr_bench.stats import interval, subject_means
 from cmr_bench.types import LABELS, Masks, Pool
 
@@ -15,16 +15,17 @@ GROUPS = ("vendor", "pathology")
 
 
 def volumes(pool: Pool, drawn: Sequence[Masks], labels: Sequence[int]) -> pd.DataFrame:
-    """`overlap` of each fit's masks, whole volumes (level "all") and the slices of each level alone."""
+    """`overlap` of each fit's masks, `together`: whole volumes (level "all") and the slices of each level alone."""
     parts = {"all": range(len(pool))} | levels(pool)
-    return pd.concat(
+    tables = (
         overlap(part.masks, masks[list(rows)], pool=part, labels=labels).assign(
             fit=fit, level=level
         )
         for level, rows in parts.items()
         for part in [pool.take(list(rows))]
         for fit, masks in enumerate(drawn)
-    ).reset_index(drop=True)
+    )
+    return together(pd.concat(tables, ignore_index=True))
 
 
 def levels(pool: Pool) -> dict[str, Any]:

@@ -61,11 +61,11 @@ class Pair(NamedTuple):
 def complete(*judged: Judged) -> Array:
     """(m, K, n) cells of several arms: the fits that all have, and the subjects in which all of these have a value."""
     tables = [one.cells for one in judged]
-    k = min(len(table) for table in tables)
-    if not k:
+    fits = sorted(set.intersection(*({*table.index} for table in tables)))
+    if not fits:
         return np.empty((len(tables), 0, 0))
-    both = pd.concat([table.iloc[:k] for table in tables]).dropna(axis=1)
-    return both.to_numpy().reshape(len(tables), k, both.shape[1])
+    both = pd.concat([table.loc[fits] for table in tables]).dropna(axis=1)
+    return both.to_numpy().reshape(len(tables), len(fits), both.shape[1])
 
 
 def pairs(arms: Sequence[Judged]) -> Iterator[Pair]:
@@ -75,9 +75,10 @@ def pairs(arms: Sequence[Judged]) -> Iterator[Pair]:
         if one is not real:
             yield Pair(one, real, "dice_gap", REAL)
         if one.arm.few and one.arm.kind == "both":
-            alike = (o for o in arms if o.arm.kind == "real" and o.arm.strong == one.arm.strong)
-            twins = (o for o in alike if o.arm.subjects == one.arm.subjects)
-            yield from (Pair(one, twin, "gain", SAME) for twin in twins)
+            like = ("real", one.arm.strong, one.arm.subjects)
+            twins = (o for o in arms if (o.arm.kind, o.arm.strong, o.arm.subjects) == like)
+            if twin := next(twins, None):
+                yield Pair(one, twin, "gain", SAME)
 
 
 def differences(judged: Sequence[Sequence[Judged]], seed: int) -> list[Score]:
@@ -102,7 +103,9 @@ def _compared(
     """The difference, or with 1 for `equal` the ratio, of the means of two arms (K, n)."""
     name, (k, n) = f"{pair.one.prefix}{what}", one.shape
     if not n:
-        return Score(name, np.nan, reason=unjudged(pair.one) or unjudged(pair.other))
+        return Score(name, np.nan, reason=unjudged(pair.one))
+    if equal and not other.mean():
+        return Score(name, np.nan, reason="the network beside it has a Dice of 0")
     with np.errstate(divide="ignore", invalid="ignore"):
         times = one.mean() / other.mean() if equal else 1.0
         found = estimate(
