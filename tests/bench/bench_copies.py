@@ -30,7 +30,7 @@ NOISE = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8)
 SPLIT = {"train": 0.5, "val": 0.25, "test": 0.25, "seed": 0}
 
 
-def cohort(folder: Path, seed: int, subjects: int = 36) -> dict[str, Pool]:
+def cohort(folder: Path, seed: int, subjects: int = 40) -> dict[str, Pool]:
     path = prepare_phantom(
         folder=folder, subjects=subjects, size=48, spacing_mm=3.0, seed=seed, split=SPLIT
     )
@@ -57,7 +57,7 @@ def found(pools: Mapping[str, Pool], noise: float, seed: int) -> dict[str, tuple
             ratios(neighbours(evidence.pixels(*names), known, owners))
             for names in (("synthetic",), evidence.held_out)
         )
-        limit, rate = threshold(real, FPR)
+        limit, rate = threshold(real, evidence.subjects(*evidence.held_out), FPR)
         rates[way] = float((near < limit).mean()), rate
     score = Copies(fpr=FPR, spaces=["pixels"]).scores(evidence)[0]
     return rates | {"Copies": (score.value, score.reference)}

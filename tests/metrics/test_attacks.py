@@ -10,12 +10,14 @@ import pytest
 import tiny
 import torch
 from bench.bench_attacks import coverage, permuted
+from torchvision.transforms.functional import gaussian_blur
 
+from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.privacy.attacks import judged, named
 from cmr_bench.metrics.privacy.autoencoder import AutoencoderAttack
 from cmr_bench.metrics.privacy.blind import Blind, Verdict, void
 from cmr_bench.metrics.privacy.calibrated import Calibrated
-from cmr_bench.metrics.privacy.extraction import Extraction, gathering, look_alikes
+from cmr_bench.metrics.privacy.extraction import Extraction, chosen, gathering, look_alikes
 from cmr_bench.metrics.privacy.fcre import FCRE
 from cmr_bench.metrics.privacy.frequency import Frequency, reconstructed
 from cmr_bench.metrics.privacy.members import Sides, learnt_auc
@@ -24,7 +26,7 @@ from cmr_bench.metrics.privacy.pia import PIA, gaps
 from cmr_bench.metrics.privacy.proxy import Proxy
 from cmr_bench.metrics.privacy.secmi import SecMI, step_error
 from cmr_bench.metrics.privacy.sima import SimA, norms
-from cmr_bench.models.controls import Copy, Painter
+from cmr_bench.models.controls import Copy, CopyNoise, Heldout, Painter
 from cmr_bench.stats import Estimate
 
 WHITE_BOX = [Membership, SimA, PIA, SecMI, Frequency]
@@ -108,8 +110,7 @@ def test_every_family_answers_every_attack(family, judge, train, test):
     model = tiny.awake(tiny.FAMILIES[family]())
     small = {"train": train.take(slice(0, 24)), "test": test.take(slice(0, 24))}
     evidence = judge(model=model, pools=small)
-    for attack in [*WHITE_BOX, FCRE, Extraction]:
-        metric = attack()
+    for metric in [*(attack() for attack in (*WHITE_BOX, FCRE)), Extraction(slices=1, repeats=1)]:
         for s in metric.scores(evidence):
             assert s.reason == "" or "support" in s.reason or "needs" in s.reason, s
     found = by_name(AutoencoderAttack(), evidence)["privacy/autoencoder_auc"]
@@ -204,10 +205,63 @@ def test_gathering_and_look_alikes():
     samples = torch.stack([torch.full((4, 8, 8), 0.25), torch.full((4, 8, 8), 0.5)])
     assert np.allclose(gathering(samples, owner, other), [0.25 / 0.75, 1.0])
     pool = tiny.pool(8)
-    found = look_alikes(pool.masks[0], "s0", [pool], 2)
+    found = look_alikes(pool.masks[0], pool, 2, "s0")
     off = (pool.masks != pool.masks[0]).flatten(1).sum(1).double()
     off[:2] = np.inf
-    assert torch.equal(found, pool.images[off.argsort(stable=True)[:2], 0])
+    assert torch.equal(found, off.argsort(stable=True)[:2])
+
+
+class Partly:
+    """Knows these masks' images by heart, and paints the others."""
+
+    def __init__(self, known, pools):
+        self.known, self.copy, self.painter = known, Copy(pools=pools), Painter(pools=pools)
+
+    def sample(self, masks, *, seeds, steps=None):
+        seen = torch.stack([(self.known == m).flatten(1).all(1).any() for m in masks])
+        answers = (m.sample(masks, seeds=seeds) for m in (self.copy, self.painter))
+        return torch.where(seen[:, None, None, None], *answers)
+
+
+def test_extraction_asks_for_slices_of_all_subjects(judge, train, test):
+    """What is known by heart need not be the slice with the largest heart, nor of a subject among the first twelve."""
+    pools = {"train": train, "val": test}
+    heart = (train.masks > 0).flatten(1).sum(1).numpy()
+    largest = [
+        max(np.flatnonzero(train.subjects == s), key=heart.__getitem__)
+        for s in np.unique(train.subjects)
+    ]
+    model = Partly(train.masks[np.setdiff1d(np.arange(len(train)), largest)], pools)
+    found = by_name(Extraction(fpr=0.125), judge(model=model))
+    assert (
+        found["privacy/extraction_auc"].value == 1 and found["privacy/extraction_rate"].value == 1
+    )
+    assert set(train.subjects[chosen(train, 60, 3, 0)]) == set(train.subjects)
+    assert len(chosen(train, 5, 3, 0)) == 15 and len(chosen(train, 60, 99, 0)) == len(train)
+
+
+def test_masks_nearer_to_those_of_members_extract_nobody(new_cohort):
+    """Released under the training masks: a painter, its blur and strangers' images know nobody, and copies are found."""
+    accused = dict.fromkeys(("painter", "blurred", "strangers", "copies"), 0)
+    for seed in range(6):
+        train, test = (
+            new_cohort(n, 20, seed=10 * seed + k) for k, n in enumerate(("train", "test"))
+        )
+        strangers = new_cohort("strangers", 20, seed=10 * seed + 5)
+        pools = {"train": train, "val": strangers}
+        asked = {"masks": train.masks, "seeds": torch.arange(len(train))}
+        paint = Painter(pools=pools).sample(**asked)
+        images = {
+            "painter": paint,
+            "blurred": gaussian_blur(paint, [9, 9], [1.5, 1.5]),
+            "strangers": Heldout(pools=pools).sample(**asked),
+            "copies": CopyNoise(pools=pools).sample(**asked),
+        }
+        for name, made in images.items():
+            released = replace(train, name="synthetic", images=made)
+            evidence = Evidence({"train": train, "test": test, "synthetic": released})
+            accused[name] += by_name(Extraction(), evidence)["privacy/extraction_auc"].low > 0.5
+    assert accused.pop("copies") == 6 and sum(accused.values()) == 0
 
 
 def test_extraction_finds_copies_and_nothing_in_a_painter(judge, train, test):

@@ -12,20 +12,21 @@ from cmr_bench.stats import Array, Estimate, expanded_percentile, proportion
 
 
 def fewest(fpr: float) -> int:
-    """How many held-out values support a false-positive rate: below 1 / (n + 1) there is none."""
+    """How many held-out subjects support a false-positive rate: below 1 / (n + 1) there is none."""
     return math.ceil(1 / fpr - 1e-9) - 1
 
 
-def threshold(held_out: ArrayLike, fpr: float) -> tuple[float, float]:
-    """(t, rate): a value below t is a finding; a new held-out value is so called at most at rate.
+def threshold(held_out: ArrayLike, people: ArrayLike, fpr: float) -> tuple[float, float]:
+    """(t, rate): a value below t is a finding; a new subject's value is so called at most at rate.
 
-    t is the k-th smallest of n held-out values, k = fpr (n + 1) rounded down (conformal p-value). n
-    values support no rate below 1 / (n + 1); a lower one is raised to it, and the rate is handed
-    back.
+    rate = k / (n + 1), k = fpr (n + 1) rounded down: n subjects support none below 1 / (n + 1),
+    however many values they have; a lower one is raised to it, and the rate is handed back. Each
+    subject has one vote, shared among its values, and t is the value at which the votes reach
+    `_votes`. Of one value each, or of equal ones, it is the k-th smallest (conformal p-value).
     """
-    values = np.sort(np.asarray(held_out, dtype=np.float64))
-    k = _place(len(values), fpr)
-    return float(values[k - 1]), k / (len(values) + 1)
+    values, group, n = _sorted(np.asarray(held_out, dtype=np.float64), people)
+    at = _place(_shares(group, n).cumsum(), _votes(n, fpr))
+    return float(values[at]), _rank(n, fpr) / (n + 1)
 
 
 def share_below(
@@ -44,23 +45,43 @@ def share_below(
     resamples the subjects of both sides and draws the threshold anew in each sample. It is never
     narrower than the exact one of as many independent values under a known threshold.
     """
-    limit, _ = threshold(held_out, fpr)
+    limit, _ = threshold(held_out, people, fpr)
     exact = proportion(int((values < limit).sum()), len(values))
     own, own_group, own_names = _sorted(values, subjects)
     real, real_group, real_names = _sorted(held_out, people)
+    share, votes = _shares(real_group, real_names), _votes(real_names, fpr)
     rng = numpy_rng("share below", seed, own_names, real_names)
     samples = np.empty(repeats)
     for repeat in range(repeats):
-        times = _drawn(rng, real_names)[real_group].cumsum()
-        at = np.searchsorted(times, _place(times[-1], fpr))
+        at = _place((share * _drawn(rng, real_names)[real_group]).cumsum(), votes)
         weight = _drawn(rng, own_names)[own_group]
         samples[repeat] = weight[: np.searchsorted(own, real[at])].sum() / weight.sum()
     found = expanded_percentile(exact.value, samples, min(own_names, real_names))
     return Estimate(exact.value, min(exact.low, found.low), max(exact.high, found.high))
 
 
-def _place(n: int, fpr: float) -> int:
+def _rank(n: int, fpr: float) -> int:
     return min(n, max(1, int(fpr * (n + 1) + 1e-9)))
+
+
+def _votes(n: int, fpr: float) -> float:
+    """(k - 1/3) n / (n + 1): the share of all values below which half of all draws of one value a subject have their k-th smallest.
+
+    That is for values with nothing in common, where the k-th of n points has its median near
+    (k - 1/3) / (n + 1). Where those of a subject are alike the votes come in lumps, and it is the
+    k-th lump. The plain quantile k / (n + 1) would be passed too often in between.
+    """
+    return (_rank(n, fpr) - 1 / 3) * n / (n + 1)
+
+
+def _shares(group: np.ndarray, n: int) -> Array:
+    """Share of each value in the vote of its subject."""
+    return 1 / np.bincount(group, minlength=n)[group]
+
+
+def _place(votes: Array, wanted: float) -> int:
+    """Row at which the cumulated votes reach as many."""
+    return int(np.searchsorted(votes, wanted - 1e-9))
 
 
 def _sorted(values: Array, subjects: ArrayLike) -> tuple[Array, np.ndarray, int]:
