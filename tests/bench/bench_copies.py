@@ -4,7 +4,7 @@
 
 Every training slice of a phantom cohort is copied and noised. "slices" is the usual ratio of the distances to the
 nearest and the second nearest training slice, "subjects" the same ratio with the second from another subject, "Copies"
-the metric. Each calls 5 % of real held-out subjects' images copies at most.
+the metric. Each calls 5 % of real held-out images copies at most.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from cmr_bench.metrics.privacy.neighbours import neighbours
 from cmr_bench.seeds import torch_rng
 from cmr_bench.types import Pool
 
-NOISE = (0.2, 0.4, 0.6, 0.7, 0.75, 0.8)
-SPLIT = {"train": 0.45, "val": 0.25, "test": 0.3, "seed": 0}
+NOISE = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8)
+SPLIT = {"train": 0.5, "val": 0.25, "test": 0.25, "seed": 0}
 
 
 def cohort(folder: Path, seed: int, subjects: int = 40) -> dict[str, Pool]:
@@ -57,7 +57,7 @@ def found(pools: Mapping[str, Pool], noise: float, seed: int) -> dict[str, tuple
             ratios(neighbours(evidence.pixels(*names), known, owners))
             for names in (("synthetic",), evidence.held_out)
         )
-        limit, rate = threshold(real, FPR, evidence.subjects(*evidence.held_out))
+        limit, rate = threshold(real, evidence.subjects(*evidence.held_out), FPR)
         rates[way] = float((near < limit).mean()), rate
     score = Copies(fpr=FPR, spaces=["pixels"]).scores(evidence)[0]
     return rates | {"Copies": (score.value, score.reference)}

@@ -122,7 +122,7 @@ def test_a_place_is_that_on_the_way_between_two_images_whatever_lies_across():
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_copies_that_the_next_slice_hides_under_noise_are_found(seed, tmp_path):
     """At one rate of false positives: the ratio to the second nearest slice misses what `Copies` finds."""
-    rates = found(cohort(tmp_path, seed), 0.75, seed)
+    rates = found(cohort(tmp_path, seed), 0.7, seed)
     assert all(0 < false <= 0.05 for _, false in rates.values())
     assert rates["slices"][0] <= 0.7 and rates["Copies"][0] >= 0.95
 
@@ -191,9 +191,11 @@ def test_too_few_subjects_give_a_line_and_no_number(metric, judge, train, test):
 
     lone = train.take(train.subjects == "train000")
     assert reasons(train=lone) == {"needs training images of two subjects at least; there is one"}
-    two = test.take(test.subjects < "test002")
-    assert reasons(test=two) == {
-        "needs 5 held-out subjects at least, and there are 2: raise data.split.val or data.split.test"
+    some = {Copies: 5, MaskCopies: 5}.get(metric, 3)
+    few = test.take(test.subjects < f"test{some - 1:03d}")
+    assert reasons(test=few) == {
+        f"needs {some} held-out subjects at least; there are {some - 1}: "
+        "give more of them by data.split.val or data.split.test"
     }
     for name in metric.pools:
         assert reasons(**{name: train.take(slice(0, 0))}) == {
@@ -201,11 +203,11 @@ def test_too_few_subjects_give_a_line_and_no_number(metric, judge, train, test):
         }
 
 
-def test_a_rate_that_the_held_out_subjects_do_not_support_is_raised_and_said(judge, new_cohort):
-    """However many slices each of them has."""
-    rates = [metric.scores(judge())[0].reference for metric in (Copies(fpr=0.01), MaskCopies(fpr=0.01))]  # fmt: skip
-    people = len(set(judge().subjects("test")))
-    assert all(0.5 / (people + 1) < rate <= 1 / (people + 1) for rate in rates)
+def test_a_rate_that_the_held_out_subjects_do_not_support_is_raised_and_says_so(judge):
+    for metric in (Copies(fpr=0.01), MaskCopies(fpr=0.01)):
+        rate = metric.scores(judge())[0]
+        assert rate.reference == 1 / 9
+        assert rate.reference_name.endswith("subjects, the lowest rate that 8 support")
 
 
 def test_masks_that_label_one_structure_are_compared_by_it_alone(judge, train):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
 from cmr_bench.metrics.privacy.attacks import suspicion
 from cmr_bench.metrics.privacy.authenticity import Authenticity
 from cmr_bench.metrics.privacy.calibration import share_below, threshold
-from cmr_bench.metrics.privacy.copies import Copies, _expected
+from cmr_bench.metrics.privacy.copies import Copies, _expected, judged
 from cmr_bench.metrics.privacy.fcre import FCRE, band_energy, features
 from cmr_bench.metrics.privacy.membership import Membership
-from cmr_bench.metrics.privacy.neighbours import nearest, neighbours, other_subject
+from cmr_bench.metrics.privacy.neighbours import Neighbours, nearest, neighbours, other_subject
 
 
 def named(metric, evidence):
@@ -77,48 +79,85 @@ def test_slices_of_one_heart_do_not_hide_a_copy(judge, train):
 
 
 def test_threshold_is_conformal():
-    limit, rate = threshold(np.arange(1, 100), 0.05)
+    limit, rate = threshold(np.arange(1, 100), np.arange(99), 0.05)
     assert (limit, rate) == (5, 0.05)
-    assert threshold(np.arange(1, 10), 0.001) == (1, 0.1)  # nine images support no lower rate
-    twice = np.arange(1, 100).repeat(2)
-    assert (
-        threshold(twice, 0.05, twice)[0] == 5
-    )  # a subject counts as one, however many slices it has
+    assert threshold(np.arange(1, 10), range(9), 0.001) == (1, 0.1)  # nine support no lower rate
     rng = np.random.default_rng(0)
-    limits = [threshold(rng.normal(size=60), 0.05)[0] for _ in range(2000)]
+    limits = [threshold(rng.normal(size=60), range(60), 0.05)[0] for _ in range(2000)]
     assert np.mean(rng.normal(size=2000) < limits) <= 0.06
 
 
-@pytest.mark.parametrize(("people", "alike"), [(21, 0.0), (21, 0.5), (60, 0.3)])
+def hearts(rng, people, alike, slices=18):
+    """(values, subjects) of slices that have the share `alike` of their variance in common with their subject's."""
+    who = np.arange(people).repeat(slices)
+    own = np.sqrt(alike) * rng.normal(size=people)[who]
+    return own + np.sqrt(1 - alike) * rng.normal(size=len(who)), who
+
+
+@pytest.mark.parametrize("people", [5, 21])
+@pytest.mark.parametrize("alike", [0.0, 0.4, 1.0])
+def test_the_stated_rate_is_the_most_of_new_subjects_however_few_and_alike_their_slices(
+    people, alike
+):
+    """Slices are not subjects: five people support no rate below a sixth, whatever number of slices they bring."""
+    rng = np.random.default_rng(0)
+    found = [threshold(*hearts(rng, people, alike), 0.05) for _ in range(500)]
+    rates = {rate for _, rate in found}
+    assert rates == {1 / (people + 1)}
+    truth = np.mean([norm.cdf(limit) for limit, _ in found])
+    assert 0.6 / (people + 1) < truth < 1.06 / (people + 1)
+
+
+def test_each_held_out_subject_has_one_vote():
+    """Ninety slices of one subject do not outvote ten others."""
+    values, who = np.r_[np.full(90, -1.0), np.arange(10)], np.r_[np.zeros(90), np.arange(1, 11)]
+    assert threshold(values, who, 0.2) == (0, 2 / 12)
+
+
+@pytest.mark.parametrize(("people", "alike"), [(5, 0.4), (21, 0.0), (21, 0.5), (60, 0.3)])
 def test_the_share_of_findings_knows_that_its_threshold_is_uncertain(people, alike):
     """Images of nobody: the interval may leave the promised rate out in few cohorts, however alike slices are."""
     accused = 0
     for run in range(150):
         rng = np.random.default_rng(run)
-        who = np.arange(people).repeat(18)
-        held_out = np.sqrt(alike) * rng.normal(size=people)[who]
-        held_out += np.sqrt(1 - alike) * rng.normal(size=len(who))
+        held_out, who = hearts(rng, people, alike)
         values = rng.normal(size=400)
         found = share_below(values, np.arange(400), held_out, who, 0.05, repeats=300, seed=run)
-        accused += found.low > threshold(held_out, 0.05)[1]
+        accused += found.low > threshold(held_out, who, 0.05)[1]
     assert accused <= 0.06 * 150
 
 
-@pytest.mark.parametrize(("people", "alike", "most"), [(21, 0.4, 0.1), (10, 0.5, 0.12)])
-def test_the_number_of_subjects_copied_knows_it_too(people, alike, most):
-    """Images of nobody: how often the interval lies above what false positives alone make (21 % if it did not know)."""
-    accused = 0
-    for run in range(150):
+def test_nobody_copied_leaves_the_expected_number_of_subjects_in_its_interval():
+    """Places drawn at random through `judged` itself: its threshold is uncertain, so is how many subjects pass it."""
+    train, images, runs, accused = 49, 920, 40, 0
+    names = [f"s{i:02d}" for i in range(train)]
+    for run in range(runs):
         rng = np.random.default_rng(run)
-        who, own = np.arange(people).repeat(18), rng.integers(49, size=920)
-        held_out = np.sqrt(alike) * rng.normal(size=people)[who]
-        held_out += np.sqrt(1 - alike) * rng.normal(size=len(who))
-        nearest = np.full(49, np.inf)
-        np.minimum.at(nearest, own, rng.normal(size=920))
-        found = share_below(nearest, range(49), held_out, who, 0.05, repeats=300, seed=run)
-        _, rate = threshold(held_out, 0.05, who)
-        accused += found.low > _expected(rng.integers(49, size=len(who)), who, 49, rate, 920)
-    assert accused <= most * 150
+        real, people = hearts(rng, 21, 0.5)
+        near = {"synthetic": rng.normal(size=images), "test": real}
+
+        def search(name, near=near, rng=rng):
+            row = torch.as_tensor(rng.integers(train, size=len(near[name])))
+            one = torch.ones(len(row), dtype=torch.float64)
+            return Neighbours(one, row, one, row), near[name]
+
+        evidence = Places(
+            {"train": names, "test": people, "synthetic": np.arange(images)}, seed=run
+        )
+        found = judged(("rate", "ratio", "subjects"), search, evidence, 0.05)[0][2]
+        accused += found.low > found.reference
+    assert accused <= 0.05 * runs
+
+
+class Places(NamedTuple):
+    """Evidence of which nothing but the subjects is known."""
+
+    of: dict
+    seed: int
+    held_out: tuple = ("test",)
+
+    def subjects(self, *names):
+        return np.concatenate([np.asarray(self.of[name], dtype=str) for name in names])
 
 
 def test_the_share_of_findings_is_the_exact_one_where_the_threshold_is_sure():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,29 +12,21 @@ from cmr_bench.stats import Array, Estimate, expanded_percentile, proportion
 
 
 def fewest(fpr: float) -> int:
-    """How many held-out values support a false-positive rate: below 1 / (n + 1) there is none."""
+    """How many held-out subjects support a false-positive rate: below 1 / (n + 1) there is none."""
     return math.ceil(1 / fpr - 1e-9) - 1
 
 
-def supported(fpr: float, subjects: int) -> float:
-    """The lowest false-positive rate from `fpr` on that so many held-out subjects support: none is below 1 / (n + 1)."""
-    return max(fpr, 1 / (subjects + 1))
+def threshold(held_out: ArrayLike, people: ArrayLike, fpr: float) -> tuple[float, float]:
+    """(t, rate): a value below t is a finding; a new subject's value is so called at most at rate.
 
-
-def threshold(
-    held_out: ArrayLike, fpr: float, people: ArrayLike | None = None
-) -> tuple[float, float]:
-    """(t, rate): a value below t is a finding; a new held-out value is so called at most at rate.
-
-    The rate of t is (W + w) / (n + w): each of n held-out subjects weighs one, shared among its values
-    (`people` has the subject of each; without it each value is one), W is the weight below t and w the
-    mean weight of a value. With one value a subject t is the k-th smallest and its rate k / (n + 1), the
-    conformal p-value. The rate asked for is raised to what is `supported`; that of t is handed back.
+    rate = k / (n + 1), k = fpr (n + 1) rounded down: n subjects support none below 1 / (n + 1),
+    however many values they have; a lower one is raised to it, and the rate is handed back. Each
+    subject has one vote, shared among its values, and t is the value at which the votes reach
+    `_votes`. Of one value each, or of equal ones, it is the k-th smallest (conformal p-value).
     """
-    values, weights, _, names = _ranked(held_out, people)
-    rates = _rates(weights, names)
-    at = _last(rates, supported(fpr, names))
-    return float(values[at]), float(rates[at])
+    values, group, n = _sorted(np.asarray(held_out, dtype=np.float64), people)
+    at = _place(_shares(group, n).cumsum(), _votes(n, fpr))
+    return float(values[at]), _rank(n, fpr) / (n + 1)
 
 
 def share_below(
@@ -54,45 +45,50 @@ def share_below(
     resamples the subjects of both sides and draws the threshold anew in each sample. It is never
     narrower than the exact one of as many independent values under a known threshold.
     """
-    limit, _ = threshold(held_out, fpr, people)
+    limit, _ = threshold(held_out, people, fpr)
     exact = proportion(int((values < limit).sum()), len(values))
-    own, _, group, names = _ranked(values, subjects)
-    rng = numpy_rng("share below", seed, names)
+    own, own_group, own_names = _sorted(values, subjects)
+    real, real_group, real_names = _sorted(held_out, people)
+    share, votes = _shares(real_group, real_names), _votes(real_names, fpr)
+    rng = numpy_rng("share below", seed, own_names, real_names)
     samples = np.empty(repeats)
-    for repeat, at in enumerate(thresholds(held_out, people, fpr, repeats=repeats, seed=seed)):
-        weight = _drawn(rng, names)[group]
-        samples[repeat] = weight[: np.searchsorted(own, at)].sum() / weight.sum()
-    found = expanded_percentile(exact.value, samples, min(names, len(np.unique(people))))
+    for repeat in range(repeats):
+        at = _place((share * _drawn(rng, real_names)[real_group]).cumsum(), votes)
+        weight = _drawn(rng, own_names)[own_group]
+        samples[repeat] = weight[: np.searchsorted(own, real[at])].sum() / weight.sum()
+    found = expanded_percentile(exact.value, samples, min(own_names, real_names))
     return Estimate(exact.value, min(exact.low, found.low), max(exact.high, found.high))
 
 
-def thresholds(
-    held_out: ArrayLike, people: ArrayLike, fpr: float, *, repeats: int, seed: int
-) -> Iterator[float]:
-    """The `threshold` as other held-out subjects might have given it: resampled with all of their values."""
-    values, weights, group, names = _ranked(held_out, people)
-    rng, rate = numpy_rng("thresholds", seed, names), supported(fpr, names)
-    for _ in range(repeats):
-        yield float(values[_last(_rates(weights * _drawn(rng, names)[group], names), rate)])
+def _rank(n: int, fpr: float) -> int:
+    return min(n, max(1, int(fpr * (n + 1) + 1e-9)))
 
 
-def _rates(weights: Array, subjects: int) -> Array:
-    """The false-positive rate of each value in order as a threshold."""
-    usual = subjects / len(weights)
-    return (weights.cumsum() - weights + usual) / (subjects + usual)
+def _votes(n: int, fpr: float) -> float:
+    """(k - 1/3) n / (n + 1): the share of all values below which half of all draws of one value a subject have their k-th smallest.
+
+    That is for values with nothing in common, where the k-th of n points has its median near
+    (k - 1/3) / (n + 1). Where those of a subject are alike the votes come in lumps, and it is the
+    k-th lump. The plain quantile k / (n + 1) would be passed too often in between.
+    """
+    return (_rank(n, fpr) - 1 / 3) * n / (n + 1)
 
 
-def _last(rates: Array, most: float) -> int:
-    return max(int(np.searchsorted(rates, most + 1e-9, side="right")) - 1, 0)
+def _shares(group: np.ndarray, n: int) -> Array:
+    """Share of each value in the vote of its subject."""
+    return 1 / np.bincount(group, minlength=n)[group]
 
 
-def _ranked(values: ArrayLike, subjects: ArrayLike | None) -> tuple[Array, Array, np.ndarray, int]:
-    """(values in order, weight of each, number of each one's subject, subjects); a subject weighs one."""
-    values = np.asarray(values, dtype=np.float64)
-    who = np.arange(len(values)) if subjects is None else np.asarray(subjects, dtype=str)
-    names, group = np.unique(who, return_inverse=True)
+def _place(votes: Array, wanted: float) -> int:
+    """Row at which the cumulated votes reach as many."""
+    return int(np.searchsorted(votes, wanted - 1e-9))
+
+
+def _sorted(values: Array, subjects: ArrayLike) -> tuple[Array, np.ndarray, int]:
+    """(values in order, number of each one's subject, subjects)."""
+    names, group = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
     order = np.argsort(values, kind="stable")
-    return values[order], (1 / np.bincount(group))[group][order], group[order], len(names)
+    return values[order], group[order], len(names)
 
 
 def _drawn(rng: np.random.Generator, n: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.spaces import each_space
 from cmr_bench.metrics.privacy.calibration import share_below, threshold
 from cmr_bench.metrics.privacy.neighbours import Neighbours, closest, groups, neighbours
-from cmr_bench.stats import row_mean
+from cmr_bench.stats import FEWEST, row_mean
 from cmr_bench.types import Images, Score
 
 Array = NDArray[np.float64]
@@ -24,19 +24,19 @@ Search = Callable[..., tuple[Neighbours, Array]]
 """Pool names -> neighbours of their rows, one after the other, among the training rows, and how near a copy each is."""
 
 
-HELD_OUT = 5
-"""Held-out subjects below which no threshold is worth the name: five support a false-positive rate of 1/6."""
+CALIBRATE = 5
+"""Held-out subjects that a threshold takes at least: of fewer its false-positive rate is anybody's guess."""
 
 
-def too_few(evidence: Evidence) -> str:
+def too_few(evidence: Evidence, fewest: int = FEWEST) -> str:
     """Why there are too few subjects to tell copies, in one line; empty if there are enough."""
-    known, people = set(evidence.subjects("train")), evidence.subjects(*evidence.held_out)
+    known, people = set(evidence.subjects("train")), set(evidence.subjects(*evidence.held_out))
     if len(known) < 2:
         return "needs training images of two subjects at least; there is one"
-    if len(set(people)) < HELD_OUT:
+    if len(people) < fewest:
         return (
-            f"needs {HELD_OUT} held-out subjects at least, and there are {len(set(people))}: "
-            "raise data.split.val or data.split.test"
+            f"needs {fewest} held-out subjects at least; there are {len(people)}: "
+            "give more of them by data.split.val or data.split.test"
         )
     return ""
 
@@ -58,9 +58,9 @@ class Copies(Metric):
     """The place of each synthetic image between its nearest training image and the nearest of another subject.
 
     `copy_rate` counts places (see `places`; 0 is the training image itself) below a threshold that
-    real held-out subjects (val, test) pass at the stated false-positive rate `fpr`, which is thus
-    the rate to expect of images that copy nobody; n held-out subjects support none below 1 / (n + 1),
-    to which a lower one is raised. That few of them leave the threshold uncertain is in the intervals. `nn_ratio` is the mean of the usual ratio
+    real held-out subjects (val, test) pass at the false-positive rate `fpr`, or at the lowest that
+    so many subjects support, which is stated and is the rate to expect of images that copy nobody;
+    that few held-out subjects leave the threshold uncertain is in the intervals. `nn_ratio` is the mean of the usual ratio
     d1 / d2 of the two distances, which noise on a copy brings near 1. `copied_subjects` is the
     share of training subjects with at least one near-copy, beside the share to expect from false
     positives alone. In pixel space
@@ -89,7 +89,7 @@ class Copies(Metric):
         self.shift = shift
 
     def compute(self, evidence: Evidence) -> list[Score]:
-        if reason := too_few(evidence):
+        if reason := too_few(evidence, CALIBRATE):
             return self.blank(reason)
         tables: list[pd.DataFrame] = []
 
@@ -133,20 +133,21 @@ def judged(
     group = groups(subjects := evidence.subjects("train"))
     (found, near), (real, real_near) = search("synthetic"), search(*evidence.held_out)
     people, own = evidence.subjects(*evidence.held_out), evidence.subjects("synthetic")
-    limit, rate = threshold(real_near, fpr, people)
-    ratio, every = ratios(found), int(group.max()) + 1
-    nearest = np.full(every, np.inf)  # of the images that fall to each training subject
+    limit, rate = threshold(real_near, people, fpr)
+    copied, ratio, all_owners = near < limit, ratios(found), int(group.max()) + 1
+    nearest = np.full(all_owners, np.inf)
     np.minimum.at(nearest, group[found.row].numpy(), near)
-    hit = int((nearest < limit).sum())
+    each, hit = np.arange(all_owners), int((nearest < limit).sum())
     scores = [
         score(
             names[0],
             share_below(near, own, real_near, people, fpr, seed=evidence.seed),
-            n=len(near),
+            n=len(copied),
             unit=unit,
             better="lower",
             reference=rate,
-            reference_name="false positives on held-out subjects",
+            reference_name="false positives on held-out subjects"
+            + (f", the lowest rate that {len(set(people))} support" if rate > fpr else ""),
             extra={
                 "threshold": limit,
                 "held_out_images": len(real_near),
@@ -165,13 +166,13 @@ def judged(
         ),
         score(
             names[2],
-            share_below(nearest, range(every), real_near, people, fpr, seed=evidence.seed),
-            n=every,
+            share_below(nearest, each, real_near, people, fpr, seed=evidence.seed),
+            n=all_owners,
             better="lower",
-            reference=_expected(group[real.row].numpy(), people, every, rate, len(ratio)),
+            reference=_expected(group[real.row].numpy(), people, all_owners, rate, len(ratio)),
             reference_name="expected from false positives",
             extra={
-                "in_words": f"{hit} of {every} training subjects have at least one synthetic near-copy"
+                "in_words": f"{hit} of {all_owners} training subjects have at least one synthetic near-copy"
             },
         ),
     ]

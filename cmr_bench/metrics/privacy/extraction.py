@@ -130,7 +130,7 @@ class Extraction(Metric):
                 f"at least; there are {len(others)}"
             )
             return Score(self.names[1], float("nan"), reason=reason)
-        limit, rate = threshold(others, self.fpr)
+        limit, rate = threshold(others, range(len(others)), self.fpr)
         return score(
             self.names[1],
             share_below(

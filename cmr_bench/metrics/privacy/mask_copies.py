@@ -15,7 +15,7 @@ from torch import Tensor
 from cmr_bench.metrics.base import Metric
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.spaces import in_space
-from cmr_bench.metrics.privacy.copies import Array, Search, judged, ratios, too_few
+from cmr_bench.metrics.privacy.copies import CALIBRATE, Array, Search, judged, ratios, too_few
 from cmr_bench.metrics.privacy.neighbours import Neighbours, closest, groups
 from cmr_bench.types import Masks, Score
 
@@ -113,7 +113,7 @@ class MaskCopies(Metric):
         self.by = tuple(by)
 
     def compute(self, evidence: Evidence) -> list[Score]:
-        if reason := too_few(evidence):
+        if reason := too_few(evidence, CALIBRATE):
             return self.blank(reason)
         scores: list[Score] = []
         tables: list[pd.DataFrame] = []
