@@ -58,7 +58,7 @@ def test_nothing_is_prepared_to_plan_arms_of_few_subjects(root: Path) -> None:
     assert not root.exists()
     usual = Planner(Store(root)).plan(stages(root, few[0]), CHOICES)
     more = len(plan["segmenters"].missing) - len(usual["segmenters"].missing)
-    assert more == 1, "adherence asks the second architecture too"
+    assert more == 2, "two judges of adherence, each in the second architecture too"
 
 
 def test_a_login_node_without_a_gpu_can_plan(root: Path) -> None:
@@ -99,13 +99,13 @@ def test_each_step_is_found_where_it_stands_and_timed_by_what_was_measured(root:
         "autoencoder": "done",
         "model": "resume at step 40 of 100",
         "samples": "resume at image 2 of 10",
-        "segmenters": "resume at 1 of 3",
+        "segmenters": "resume at 1 of 4",
         "metrics": "to do",
     }
     seconds = {name: sum(step.missing.values()) for name, step in plan.items()}
     assert seconds["model"] == pytest.approx(30 * 2 * 0.6)  # twice the steps, 60 % of them left
     assert seconds["samples"] == pytest.approx(10 * 2 * 0.8)
-    assert seconds["segmenters"] == pytest.approx(7 * 2)  # synthetic and both
+    assert seconds["segmenters"] == pytest.approx(7 * 3)  # synthetic, both and the second judge of adherence
     assert math.isnan(seconds["masks"]) and math.isnan(seconds["metrics"])
 
     (model / "last.ckpt").write_bytes(b"torn")
