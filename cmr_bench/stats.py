@@ -1,4 +1,4 @@
-"""Uncertainty with the subject as the unit: bootstrap, jackknife, exact proportions.
+"""Uncertainty with the subject as the unit: bootstrap, exact proportions.
 
 Slices of one subject are not independent, so every interval here resamples subjects. Intervals are
 expanded percentile intervals (Hesterberg 2015, section 5.3): percentiles of the bootstrap
@@ -10,7 +10,7 @@ is claimed: nan.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -142,20 +142,3 @@ def open_end(found: Estimate, n: int) -> Estimate:
     if found.value in (0.0, 1.0) and found.low == found.high:
         return proportion(round(found.value * n), n)
     return found
-
-
-def jackknife(
-    statistic: Callable[[NDArray[np.intp]], Any], subjects: ArrayLike, *, groups: int = 10
-) -> tuple[Any, int]:
-    """(standard error, groups): delete-a-group jackknife (Shao & Tu 1995, 2.3) of subjects, of a number or an array.
-
-    For statistics that the bootstrap biases because it repeats rows, such as distances of
-    covariances.
-    """
-    names, group = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
-    used = min(groups, len(names))
-    if used < FEWEST:
-        return float("nan"), used
-    left_out = group % used
-    values = np.array([statistic(np.flatnonzero(left_out != g)) for g in range(used)])
-    return np.sqrt((used - 1) / used * ((values - values.mean(axis=0)) ** 2).sum(axis=0)), used

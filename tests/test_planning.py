@@ -105,7 +105,9 @@ def test_each_step_is_found_where_it_stands_and_timed_by_what_was_measured(root:
     seconds = {name: sum(step.missing.values()) for name, step in plan.items()}
     assert seconds["model"] == pytest.approx(30 * 2 * 0.6)  # twice the steps, 60 % of them left
     assert seconds["samples"] == pytest.approx(10 * 2 * 0.8)
-    assert seconds["segmenters"] == pytest.approx(7 * 3)  # synthetic, both and the second judge of adherence
+    assert seconds["segmenters"] == pytest.approx(
+        7 * 3
+    )  # synthetic, both and the second judge of adherence
     assert math.isnan(seconds["masks"]) and math.isnan(seconds["metrics"])
 
     (model / "last.ckpt").write_bytes(b"torn")

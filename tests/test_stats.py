@@ -186,11 +186,3 @@ def test_a_share_of_all_or_none_is_not_certain():
     assert stats.open_end(found, 8) is found
     unknown = stats.Estimate(0.0, float("nan"), float("nan"))
     assert stats.open_end(unknown, 2) is unknown
-
-
-def test_jackknife_of_a_mean_is_the_standard_error():
-    values = np.random.default_rng(0).normal(size=12)
-    error, used = stats.jackknife(lambda rows: values[rows].mean(), np.arange(12), groups=12)
-    assert used == 12
-    assert error == pytest.approx(values.std(ddof=1) / np.sqrt(12))
-    assert np.isnan(stats.jackknife(lambda rows: 0.0, ["a", "b"])[0])

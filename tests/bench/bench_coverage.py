@@ -1,15 +1,15 @@
 """How often 95 % intervals hold the truth, by simulation: subjects with correlated slices, as the benchmark has them.
 
-    python tests/bench/bench_coverage.py [repetitions]
+    python tests/bench/bench_coverage.py [repetitions] [units] [fits] [sets]
 
-Slices share half of their variance with the other slices of their subject. "plain" is the percentile
-interval over subjects, "slices" resamples slices as if they were independent; both stand there to show
-what the interval of the benchmark mends.
+Slices share half of their variance with the others of their subject. "plain" is the percentile interval over
+subjects, "slices" resamples slices as if independent; both show what the interval of the benchmark mends.
 
 Gap and worth of several fits: 14 test subjects, one to five fits of a standard deviation between them, on a learning curve
 like that of ACDC. "over subjects alone" averages the fits and resamples subjects.
 
-KID, FID, precision, recall, density and coverage: normal features, the truth is the mean over all simulations.
+Sets: KID, FID, precision, recall, density and coverage of subjects with eight slices each; the truth is the
+mean of the score over all simulations of that size.
 """
 
 from __future__ import annotations
@@ -43,7 +43,17 @@ CURVE = np.array([0.69, 0.77, 0.82, 0.85, 0.855])
 LOOSE = np.array([2, 1.5, 1, 0.7, 0.7])
 """Standard deviation of a fit at each count, over that at 16: the fewer subjects are drawn, the more it matters who."""
 TARGET = 0.835
-D = 16
+SIDES = ((14, 14), (49, 14), (30, 30))
+"""Synthetic and real subjects."""
+LAWS = {
+    "d = 8, no difference": (8, 0.0, False),
+    "d = 16, no difference": (16, 0.0, False),
+    "d = 16, a difference": (16, 0.5, False),
+    "d = 16, a difference, skewed": (16, 0.5, True),
+    "d = 256, no difference": (256, 0.0, False),
+    "d = 256, a difference": (256, 0.2, False),
+}
+"""Dimensions, shift of half of them, whether the features are skewed."""
 Interval = tuple[float, float]
 
 
@@ -139,29 +149,29 @@ def fits_worth(rng: np.random.Generator, fits: int, spread: float, seed: int, al
     return holds(found[1:], np.exp(np.interp(TARGET, CURVE, np.log(COUNTS))))
 
 
-def features(rng: np.random.Generator, name: str, subjects: int, shift: float) -> Pool:
-    """Images that are their own features, D of them, shifted along half: eight slices a subject, half of the variance shared."""
+def features(rng: np.random.Generator, name: str, subjects: int, d: int, shift: float, skewed: bool) -> Pool:  # fmt: skip
+    """Images that are their own d features, shifted along half, normal or log-normal with skewness 2.9; eight slices a subject."""
     names = np.arange(subjects).repeat(8)
-    x = np.sqrt(0.5) * (rng.normal(size=(subjects, D))[names] + rng.normal(size=(len(names), D)))
-    x[:, : D // 2] += shift
-    images = torch.as_tensor(x)[:, None, None]
+    x = np.sqrt(0.5) * (rng.normal(size=(subjects, d))[names] + rng.normal(size=(len(names), d)))
+    x[:, : d // 2] += shift
+    images = torch.as_tensor(np.exp(0.7 * x) if skewed else x)[:, None, None]
     table = pd.DataFrame({"subject": [f"{name}{k}" for k in names]})
     return Pool(name, images, torch.zeros_like(images, dtype=torch.int64), table, 1.0)
 
 
-def of_sets(rng: np.random.Generator, synthetic: int, real: int, shift: float) -> dict[str, stats.Estimate]:  # fmt: skip
+def of_sets(rng: np.random.Generator, synthetic: int, real: int, d: int, shift: float, skewed: bool) -> dict[str, stats.Estimate]:  # fmt: skip
     """KID, FID, precision, recall, density, coverage of so many subjects a side."""
-    sizes = {"train": (real, 0.0), "test": (real, 0.0), "synthetic": (synthetic, shift)}
-    pools = {name: features(rng, name, *more) for name, more in sizes.items()}
+    sizes = {"train": (synthetic, 0.0), "test": (real, 0.0), "synthetic": (synthetic, shift)}
+    pools = {name: features(rng, name, n, d, move, skewed) for name, (n, move) in sizes.items()}
     evidence = Evidence(pools, encode=lambda images: images.flatten(1).float())
     scores = [s for metric in (KID(repeats=300), FID(), Manifold()) for s in metric.scores(evidence)]  # fmt: skip
     return {s.name.split("/")[1]: stats.Estimate(s.value, s.low, s.high) for s in scores if not s.reason}  # fmt: skip
 
 
-def sets_covered(synthetic: int, real: int, shift: float, runs: int) -> dict[str, float]:
+def sets_covered(setting: tuple[int, int, int, float, bool], runs: int) -> dict[str, float]:
     """Share of intervals that hold the mean of the estimates of so many subjects."""
-    rng = np.random.default_rng([synthetic, real])
-    found = [of_sets(rng, synthetic, real, shift) for _ in range(runs)]
+    rng = np.random.default_rng([int(10 * value) for value in setting])
+    found = [of_sets(rng, *setting) for _ in range(runs)]
     truth = {name: np.mean([f[name].value for f in found]) for name in found[0]}
     return {name: float(np.mean([holds(f[name][1:], truth[name]) for f in found])) for name in truth}  # fmt: skip
 
@@ -184,9 +194,7 @@ CASES: dict[str, Callable[[np.random.Generator, int, int], bool]] = {
 }
 
 
-def main() -> None:
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    print(f"share of {runs} intervals of nominal 95 % that hold the truth, standard error below")
+def units(runs: int) -> None:
     print(f"{'':36}" + "".join(f"{n:>4} subjects" for n in SUBJECTS))
     for name, case in CASES.items():
         found = []
@@ -194,7 +202,10 @@ def main() -> None:
             rng = np.random.default_rng([n, len(name)])
             found.append(np.mean([case(rng, n, run) for run in range(runs)]))
         print(f"{name:36}" + "".join(f"{100 * share:11.1f} %" for share in found), flush=True)
-    print(f"\n{TESTED} subjects; columns: fits, standard deviation of a fit")
+
+
+def fits(runs: int) -> None:
+    print(f"{TESTED} subjects; columns: fits, standard deviation of a fit")
     columns = [(fits, spread) for fits in FITS for spread in SPREADS]
     print(f"{'':36}" + "".join(f"{f'{fits}, {spread:g}':>9}" for fits, spread in columns))
     for name, several in (("gap", fits_gap), ("worth", fits_worth)):
@@ -206,12 +217,26 @@ def main() -> None:
                 found.append(np.mean(held))
             title = f"{name}, over subjects alone" if alone else name
             print(f"{title:36}" + "".join(f"{100 * share:7.1f} %" for share in found), flush=True)
-    print(f"\nfeatures of sets, {runs // 4} runs; subjects a side with eight slices each, shift")
-    for setting in ((14, 14, 0.0), (14, 14, 0.5), (30, 30, 0.5), (60, 20, 0.5)):
-        shares = sets_covered(*setting, runs // 4)
-        words = (f"{name} {100 * share:.1f} %" for name, share in shares.items())
-        print(f"{setting!s:16}", ", ".join(words), flush=True)
-    print(f"{'standard error at 95 %':36}{100 * np.sqrt(0.95 * 0.05 / runs):11.1f} %")
+
+
+def sets(runs: int) -> None:
+    for synthetic, real in SIDES:
+        for law, about in LAWS.items():
+            shares = sets_covered((synthetic, real, *about), runs)
+            words = (f"{name} {100 * share:.1f} %" for name, share in shares.items())
+            print(f"{synthetic}/{real} subjects, {law:28}", ", ".join(words), flush=True)
+
+
+PARTS = {"units": units, "fits": fits, "sets": sets}
+
+
+def main() -> None:
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    print("share of intervals of nominal 95 % that hold the truth")
+    for part in sys.argv[2:] or PARTS:
+        times = runs // 4 if part == "sets" else runs
+        print(f"\n{part}: {times} runs, standard error {100 * np.sqrt(0.95 * 0.05 / times):.1f} %")
+        PARTS[part](times)
 
 
 if __name__ == "__main__":

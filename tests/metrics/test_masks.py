@@ -12,7 +12,7 @@ from scipy.stats import ttest_ind, wasserstein_distance
 
 from cmr_bench.metrics.fidelity.anatomy import SHAPES, perimeter, shape, touching, volumes
 from cmr_bench.metrics.fidelity.masks import MaskAnatomy, apart
-from cmr_bench.metrics.fidelity.two_samples import error_of, mean_difference
+from cmr_bench.metrics.fidelity.two_samples import mean_difference
 
 Y, X = np.mgrid[:96, :96] - 48.0
 FAR = np.hypot(X, Y)
@@ -144,20 +144,6 @@ def test_correlated_slices_do_not_make_differences():
         false[0] += mean_difference(x, y, np.arange(300), who)[1] < 0.05
         false[1] += mean_difference(x, y, np.arange(300), np.arange(len(who)))[1] < 0.05
     assert 0.035 < false[0] / 2000 < 0.07 and false[1] / 2000 > 0.3
-
-
-def test_the_error_of_a_distance_is_that_of_a_mean_where_it_is_one():
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=40), rng.normal(size=10)
-
-    def gap(a, b):
-        return float(a.mean() - b.mean())
-
-    error, factor = error_of(gap, x, y, np.arange(40), np.arange(10), groups=40)
-    assert error == pytest.approx(np.sqrt(x.var(ddof=1) / 40 + y.var(ddof=1) / 10))
-    assert factor == pytest.approx(2.262, abs=0.001)  # t of 9 degrees of freedom
-    far, _ = error_of(gap, np.repeat(x, 3), y, np.repeat(np.arange(40), 3), range(10), groups=40)
-    assert far == pytest.approx(error)
 
 
 def scores_of(judge, **pools):

@@ -16,7 +16,7 @@ from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.equal import equal_rows
 from cmr_bench.metrics.fidelity.spaces import each_space, in_spaces
-from cmr_bench.metrics.fidelity.two_samples import error_of
+from cmr_bench.metrics.fidelity.two_samples import ROOT, SPLITS, by_halves
 from cmr_bench.seeds import torch_rng
 from cmr_bench.stats import Estimate
 from cmr_bench.types import Score
@@ -111,10 +111,14 @@ class FID(Metric):
 
     The estimate is biased upwards by an amount that depends on n and on the model (Chong & Forsyth
     2020), more so with fewer images than dimensions, so only numbers at equal n compare. The
-    interval is a jackknife over groups of subjects: the bootstrap repeats rows and would add to the
-    bias. `fidelity/fid_infinity` is extrapolated to infinite n beside its floor extrapolated alike, where
-    half of the subjects have more images than there are dimensions; it may be negative, as any unbiased distance. Its interval adds the error of the line to that of
-    FID, in squares.
+    interval is that of the value at these numbers of images, bias and all. It compares disjoint halves
+    of the subjects (`by_halves`): the bootstrap repeats rows and would add to the bias. The variance of
+    FID falls as 1/n where there is a difference and as 1/n^2 where there is none, that of its root, the
+    distance itself, as 1/n in both; so the interval is one of the root, squared.
+
+    `fidelity/fid_infinity` is extrapolated to infinite n beside its floor extrapolated alike, where
+    half of the subjects have more images than there are dimensions; it may be negative, as any
+    unbiased distance. Its interval adds the error of the line to the upper arm of that of FID, in squares.
     """
 
     axis = "fidelity"
@@ -127,8 +131,8 @@ class FID(Metric):
     )
     blind_to = ("copy",)
 
-    def __init__(self, groups: int = 10, spaces: Sequence[str] = ("features",)) -> None:
-        self.groups, self.spaces = groups, tuple(spaces)
+    def __init__(self, splits: int = SPLITS, spaces: Sequence[str] = ("features",)) -> None:
+        self.splits, self.spaces = splits, tuple(spaces)
         self.names = in_spaces(type(self).names, self.spaces)
         self.needs = ("encode",) if "features" in self.spaces else ()
 
@@ -156,8 +160,8 @@ class FID(Metric):
             extrapolated(v, y, x_subjects=s, y_subjects=ys, seed=evidence.seed)
             for v, s in ((x, xs), (real, real_subjects))
         )
-        error, factor = self._error(x, y, xs, ys)
-        half = factor * float(np.hypot(error, line_error))
+        estimate, factor = self._interval(x, y, xs, ys, evidence.seed)
+        half = float(np.hypot(estimate.high - estimate.value, factor * line_error))
         about: dict[str, Any] = {
             "n": n,
             "unit": "images",
@@ -166,7 +170,7 @@ class FID(Metric):
         }
         fid = score(
             "fidelity/fid",
-            self._interval(x, y, error, factor),
+            estimate,
             reference=frechet_distance(real, y),
             extra=extra,
             **about,
@@ -186,11 +190,13 @@ class FID(Metric):
         )
         return [fid, beyond]
 
-    def _interval(self, x: Tensor, y: Tensor, error: float, factor: float) -> Estimate:
-        """The distance, which is never negative, with its interval."""
-        value = frechet_distance(x, y)
-        return Estimate(value, max(value - factor * error, 0.0), value + factor * error)
+    def _interval(
+        self, x: Tensor, y: Tensor, xs: ArrayLike, ys: ArrayLike, seed: int
+    ) -> tuple[Estimate, float]:
+        """(distance with its interval over the subjects of both sides, Student's factor in it)."""
+        error, factor = by_halves(_length, x, y, xs, ys, splits=self.splits, seed=seed)
+        return ROOT.around(max(frechet_distance(x, y), 0.0), factor * error), factor
 
-    def _error(self, x: Tensor, y: Tensor, xs: ArrayLike, ys: ArrayLike) -> tuple[float, float]:
-        """(standard error over the subjects of both sides, Student's factor of the interval)."""
-        return error_of(frechet_distance, x, y, xs, ys, groups=self.groups)
+
+def _length(x: Tensor, y: Tensor) -> float:
+    return float(ROOT.there(max(frechet_distance(x, y), 0.0)))

@@ -11,7 +11,7 @@ from scipy.stats import wasserstein_distance
 from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.anatomy import SHAPES, VOLUMES, Measure, shapes, volumes
-from cmr_bench.metrics.fidelity.two_samples import error_of, mean_difference
+from cmr_bench.metrics.fidelity.two_samples import SPLITS, by_halves, mean_difference
 from cmr_bench.stats import Array, Estimate, holm, row_mean
 from cmr_bench.types import Score
 
@@ -65,8 +65,8 @@ class MaskAnatomy(Metric):
         "copy", "copy_noise", "copy_warp", "one_patient",
     )  # fmt: skip
 
-    def __init__(self, groups: int = 10) -> None:
-        self.groups = groups
+    def __init__(self, splits: int = SPLITS) -> None:
+        self.splits = splits
 
     def compute(self, evidence: Evidence) -> list[Score]:
         pools = {name: evidence.pools[name] for name in self.pools}
@@ -107,13 +107,15 @@ class MaskAnatomy(Metric):
         )
 
     def _apart(self, measures: list[str], tables: Tables, name: str) -> Estimate:
-        """`apart` of a pool from test."""
+        """`apart` of a pool from test; a length, whose variance falls as one over the subjects as it is."""
         real = pd.concat([tables[k][measures] for k in ("train", "test")])
         spread = real.std().fillna(0).replace(0, 1).to_numpy()
         x, y = (tables[k][measures].to_numpy(dtype=float) for k in (name, "test"))
         xs, ys = (tables[k]["subject"] for k in (name, "test"))
         value = apart(x, y, spread)
-        error, factor = error_of(lambda a, b: apart(a, b, spread), x, y, xs, ys, groups=self.groups)
+        error, factor = by_halves(
+            lambda a, b: apart(a, b, spread), x, y, xs, ys, splits=self.splits
+        )
         half = factor * error
         return Estimate(value, max(value - half, 0.0) if half == half else half, value + half)
 

@@ -13,11 +13,12 @@ from cmr_bench.metrics.base import Metric, score
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.equal import equal_rows
 from cmr_bench.metrics.fidelity.spaces import each_space, in_spaces
-from cmr_bench.metrics.fidelity.two_samples import error_of
-from cmr_bench.stats import Estimate, open_end
+from cmr_bench.metrics.fidelity.two_samples import ANGLE, ROOT, SPLITS, by_halves
+from cmr_bench.stats import Array, open_end
 from cmr_bench.types import Score
 
 CHUNK = 1024
+SCALES = {"precision": ANGLE, "recall": ANGLE, "density": ROOT, "coverage": ANGLE}
 
 
 class PRDC(NamedTuple):
@@ -64,9 +65,11 @@ def _radii(points: Tensor, k: int) -> Tensor:
 class Manifold(Metric):
     """Synthetic against test at equal n beside train against test; k-th neighbour, default 5.
 
-    Intervals leave out a tenth of the subjects of each side in turn, balls and all (`error_of`): the bootstrap repeats
-    images, which lie in the balls of their doubles, and with fixed balls it held the truth in 76 to 82 % only. Balls of
-    training slices end at slices of the same heart, so the recall of the floor is a little low.
+    Intervals compare disjoint halves of the subjects, each with its own balls (`by_halves`): the
+    bootstrap repeats images, which lie in the balls of their doubles, and fixed balls leave out
+    whose they are by chance. They are those of angles of shares and of the root of density, where half the
+    subjects have about twice the variance, whatever the value (`tests/metrics/test_halves.py`).
+    Balls of training slices end at slices of the same heart, so the recall of the floor is a little low.
     """
 
     axis = "fidelity"
@@ -86,8 +89,10 @@ class Manifold(Metric):
     }
     blind_to = ("copy",)
 
-    def __init__(self, k: int = 5, spaces: Sequence[str] = ("features",), groups: int = 10) -> None:
-        self.k, self.spaces, self.groups = k, tuple(spaces), groups
+    def __init__(
+        self, k: int = 5, spaces: Sequence[str] = ("features",), splits: int = SPLITS
+    ) -> None:
+        self.k, self.spaces, self.splits = k, tuple(spaces), splits
         self.names = in_spaces(type(self).names, self.spaces)
         self.needs = ("encode",) if "features" in self.spaces else ()
 
@@ -102,21 +107,21 @@ class Manifold(Metric):
         test, fake, train = (evidence.vectors(space, name)[at] for name, at in rows.items())
         found, floor = prdc(test, fake, k=self.k), prdc(test, train, k=self.k)
         subjects = {name: evidence.subjects(name)[at.numpy()] for name, at in rows.items()}
-        error, factor = error_of(
-            self._means,
+        error, factor = by_halves(
+            self._scaled,
             fake,
             test,
             subjects["synthetic"],
             subjects["test"],
-            groups=self.groups,
+            splits=self.splits,
+            seed=evidence.seed,
         )
         people = min(len(set(subjects[name])) for name in ("synthetic", "test"))
         scores = []
         for what, values, real, half in zip(
             PRDC._fields, found, floor, np.broadcast_to(factor * error, 4), strict=True
         ):
-            mean, top = float(values.mean()), np.inf if what == "density" else 1.0
-            estimate = Estimate(mean, max(mean - half, 0.0), min(mean + half, top))
+            estimate = SCALES[what].around(float(values.mean()), float(half))
             if what != "density":
                 estimate = open_end(estimate, people)
             scores.append(
@@ -133,7 +138,10 @@ class Manifold(Metric):
             )
         return scores
 
-    def _means(self, fake: Tensor, real: Tensor) -> list[float]:
-        """The four scores; the few images that a jackknife leaves of a tiny set have fewer neighbours than k."""
+    def _scaled(self, fake: Tensor, real: Tensor) -> Array:
+        """The four scores on their scales; half of a tiny set has fewer neighbours than k."""
         found = prdc(real, fake, k=min(self.k, len(fake) - 1, len(real) - 1))
-        return [float(values.mean()) for values in found]
+        scales = (SCALES[what].there for what in PRDC._fields)
+        return np.array(
+            [there(float(values.mean())) for there, values in zip(scales, found, strict=True)]
+        )

@@ -17,6 +17,7 @@ from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.fidelity.agreement import NOTE
 from cmr_bench.metrics.fidelity.frechet import FID, frechet_distance
 from cmr_bench.metrics.fidelity.lpips import LPIPS
+from cmr_bench.metrics.fidelity.two_samples import SPLITS
 from cmr_bench.stats import Array, Estimate, reweighted, row_mean
 from cmr_bench.types import Images, Score
 
@@ -106,8 +107,8 @@ class PaperFID(FID):
     untested = "controls are given other masks than those of test"
     pools = ("train", "test", "matched")
 
-    def __init__(self, groups: int = 10) -> None:
-        super().__init__(groups)
+    def __init__(self, splits: int = SPLITS) -> None:
+        super().__init__(splits)
 
     def compute(self, evidence: Evidence) -> list[Score]:
         names = ("matched", "test", "train")
@@ -118,7 +119,7 @@ class PaperFID(FID):
         return [
             score(
                 self.names[0],
-                self._interval(x, y, *self._error(x, y, xs, ys)),
+                self._interval(x, y, xs, ys, evidence.seed)[0],
                 n=len(x),
                 unit="images",
                 better="lower",
