@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -76,7 +77,11 @@ class Cohort:
 
     @cached_property
     def external_data(self) -> Path:
-        return self.charged("prepare", prepared(self.store, self.config.external))
+        try:
+            folder = prepared(self.store, self.config.external)
+        except ValueError as error:  # a reader knows its own keys, not whose they are
+            raise ValueError(re.sub(r"(?<![\w/.])data\.", "external.", str(error))) from error
+        return self.charged("prepare", folder)
 
     @property
     def external_hash(self) -> str | None:

@@ -119,6 +119,15 @@ def explain(error: Exception, name: str) -> str:
             for path in Path(conf_path()).rglob("*")
             if path.is_dir()
         ]
+        group, _, option = key[1].rpartition("/")
+        if key[1] in groups and group:  # a folder of options of another group
+            inside = sorted(path.stem for path in Path(conf_path(), key[1]).glob("*.yaml"))
+            wanted = (
+                f"+{key[1]}@{group}.NAME=NAME" if group == "metric" else f"{group}={option}/NAME"
+            )
+            return f"{key[1]} is a folder of options: give {wanted}, one of {', '.join(inside)}"
+        if key[1].partition(".")[0] == "external":
+            return f"{key[1]}: there is no external domain yet: take data@external=OPTION beside it"
         return unknown(key[1], groups if "/" in key[1] else list(known_keys(name)))
     option = re.search(r"Could not (?:find|load) '([^']+/[^']+)'", text)
     if option:

@@ -20,7 +20,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cmr_bench.cells import judges
+from cmr_bench.cells import judges, refuse_misfit
 from cmr_bench.config import build, plain
 from cmr_bench.data.pools import content_hash
 from cmr_bench.judging import segmenter_inputs
@@ -183,8 +183,9 @@ def drawn(path: Path) -> tuple[int, int]:
 
 
 def look_ahead(config: Any, choices: Mapping[str, str], overrides: Sequence[str]) -> Planned:
-    """The plan of one cell, named by how it was asked for."""
+    """The plan of one cell, named by how it was asked for; one that its networks cannot work with is refused here too."""
     stages = Stages(config)
+    refuse_misfit(stages)
     return overrides, planner(stages.store.root).plan(stages, choices)
 
 

@@ -89,6 +89,9 @@ def test_the_plain_part_has_keys_and_types_too() -> None:
             "model=control/copyy is not an option: did you mean model=control/copy?",
         ),
         ("model/samplr=heun", "model/samplr is not a key: did you mean model/sampler?"),
+        ("model/control=copy", "model/control is a folder of options: give model=control/NAME"),
+        ("metric/fidelity=kid", "give +metric/fidelity@metric.NAME=NAME, one of adherence"),
+        ("external.root=/data", "there is no external domain yet: take data@external=OPTION"),
         ("experiment=quik", "experiment=quik is not an option: did you mean experiment=quick?"),
         ("+experiment=quik", "experiment=quik is not an option: did you mean experiment=quick?"),
         (

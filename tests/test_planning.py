@@ -15,7 +15,7 @@ from cmr_bench.cells import judges, refuse_misfit
 from cmr_bench.config import conf_path
 from cmr_bench.judging import segmenter_inputs
 from cmr_bench.metrics.utility.arms import named
-from cmr_bench.planning import STEPS, Planner, duration, table
+from cmr_bench.planning import STEPS, Planner, duration, look_ahead, table
 from cmr_bench.preparation import prepared
 from cmr_bench.stages import Stages
 from cmr_bench.store import Store, key_of, read_json, write_json
@@ -148,6 +148,8 @@ def test_a_size_that_does_not_fit_is_refused_before_any_work(
 ) -> None:
     with pytest.raises(ValueError, match=reason):
         refuse_misfit(stages(root, *words))
+    with pytest.raises(ValueError, match=reason):
+        look_ahead(stages(root, *words).config, CHOICES, words)
     refuse_misfit(stages(root, "data.size=32"))
     assert not root.exists()
 
@@ -172,3 +174,11 @@ def test_shared_work_counts_once_and_unknown_work_is_named(root: Path) -> None:
     assert (duration([50.0, math.nan]), duration([600.0]), duration([9000.0])) == (
         "50 s", "10 min", "2.5 h"
     )  # fmt: skip
+
+
+def test_a_fault_of_the_external_domain_names_its_own_key(root: Path) -> None:
+    words = [f"store.root={root}", "data@external=acdc", "external.root=/nowhere/data.2017"]
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=conf_path()):
+        cell = Stages(hydra.compose("run", words))
+    with pytest.raises(ValueError, match=r"^external\.root=/nowhere/data\.2017: no such folder"):
+        cell.external_data  # noqa: B018

@@ -14,7 +14,7 @@ from scipy.stats import mannwhitneyu
 from cmr_bench.metrics.evidence import FROM_POOLS
 from cmr_bench.metrics.privacy import mask_copies
 from cmr_bench.metrics.privacy.authenticity import Authenticity
-from cmr_bench.metrics.privacy.copies import Copies, crops, places
+from cmr_bench.metrics.privacy.copies import Copies, apart, crops, places
 from cmr_bench.metrics.privacy.data_copying import Cell, DataCopying, c_t
 from cmr_bench.metrics.privacy.mask_copies import (
     MaskCopies,
@@ -114,9 +114,19 @@ def test_a_place_is_that_on_the_way_between_two_images_whatever_lies_across():
     gallery = torch.tensor([[0.0, 0, 0], [4, 0, 0]], dtype=torch.float64)
     queries = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 3, -7], [2, 5, 1], [-1, 0, 0]])
     found = neighbours(queries.double(), gallery, ["a", "b"])
-    assert places(found, gallery) == pytest.approx([0, 0.5, 0, 1, 0.5])
-    twins = gallery.new_zeros(2, 3)
-    assert places(neighbours(queries.double(), twins, ["a", "b"]), twins).tolist() == [1] * 5
+    way = apart(gallery[found.row], gallery[found.other])
+    assert places(found, way) == pytest.approx([0, 0.5, 0, 1, 0.5])
+    twins = neighbours(queries.double(), gallery.new_zeros(2, 3), ["a", "b"])
+    assert places(twins, torch.zeros(5)).tolist() == [1] * 5
+
+
+def test_an_exact_copy_is_at_the_beginning_of_the_way_however_much_shifts_bring_another_nearer(
+    judge, train
+):
+    evidence = judge(replace(train, name="synthetic"))
+    Copies(spaces=["pixels"]).scores(evidence)
+    table = evidence.tables["copies"]
+    assert (table["distance"] == 0).all() and table["near"].max() < 1e-6
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -113,11 +113,13 @@ class Copies(Metric):
         def search(*names: str) -> tuple[Neighbours, Array]:
             if space != "pixels":
                 found = neighbours(evidence.vectors(space, *names), train, subjects)
-            else:
-                images = torch.cat([evidence.pools[name].images for name in names])
-                parts = (neighbours(part, train, subjects) for part in crops(images, self.shift))
-                found = closest(parts, subjects)
-            return found, places(found, train)
+                return found, places(found, apart(train[found.row], train[found.other]))
+            images = torch.cat([evidence.pools[name].images for name in names])
+            parts = (neighbours(part, train, subjects) for part in crops(images, self.shift))
+            found = closest(parts, subjects)
+            shifted = crops(evidence.pools["train"].images[found.row], self.shift)
+            each = [apart(part, train[found.other]) for part in shifted]
+            return found, places(found, torch.stack(each).amin(0))
 
         return search
 
@@ -190,16 +192,21 @@ def judged(
     return scores, table
 
 
-def places(found: Neighbours, gallery: Tensor) -> Array:
-    """|1 - (d2^2 - d1^2) / D^2|, D being the distance of the two neighbours (of vectors (M, d)) to each other; 1 if it is 0.
+def apart(one: Tensor, other: Tensor) -> Tensor:
+    """(N,) squared Euclidean distance of rows."""
+    return (one.double() - other.double()).square().sum(1)
+
+
+def places(found: Neighbours, between: Tensor) -> Array:
+    """|1 - (d2^2 - d1^2) / D^2|, D^2 (`between`, (N,)) being the squared distance of the two neighbours to each other; 1 if it is 0.
 
     Twice the place of the query on the way from its nearest image to the nearest of another
     subject: 0 is the nearest image, 1 is half way, and as far on the other side counts alike. What lies across the way, as almost all of a
-    noise does, is in both distances alike and cancels; in the ratio d1 / d2 it hides a copy.
+    noise does, is in both distances alike and cancels; in the ratio d1 / d2 it hides a copy. Where d1 and d2 are the
+    least of several shifts D is too, so that an exact copy is at 0.
     """
-    apart = (gallery[found.row].double() - gallery[found.other].double()).square().sum(1)
     nearer = found.second.square() - found.first.square()
-    return torch.where(apart > 0, (1 - nearer / apart).abs(), 1.0).numpy()
+    return torch.where(between > 0, (1 - nearer / between).abs(), 1.0).numpy()
 
 
 def ratios(found: Neighbours) -> Array:
