@@ -57,7 +57,7 @@ def by_halves(
     The factor has the f degrees of freedom of the n subjects of the smaller side, less what few cuts
     cost: 1 / f = 1 / (n - 1) + 1 / splits. Both are nan below FEWEST subjects a side.
     """
-    names, others = set(x_subjects), set(y_subjects)
+    names, others = (set(np.asarray(s, dtype=str)) for s in (x_subjects, y_subjects))
     fewest = min(len(names), len(others))
     if fewest < FEWEST:
         return float("nan"), float("nan")
