@@ -148,11 +148,10 @@ def values_of(root: Path, labels: Mapping[str, int] | None) -> dict[int, int]:
     if root.is_file():
         return values_in(root)
     file = root / "dataset.json"
-    if not file.is_file():
-        return dict(enumerate(range(len(LABELS))))
     try:
-        named = json.loads(file.read_text(encoding="utf-8"))["labels"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        named = told.get("labels", {name: value for value, name in enumerate(LABELS)})
+    except (json.JSONDecodeError, AttributeError) as error:
         raise ValueError(f"{file}: not a dataset.json of nnU-Net ({error})") from error
     try:
         return label_values(named, {}, file)

@@ -374,5 +374,7 @@ def test_an_hdf5_file_and_a_folder_of_png_may_name_their_labels(
         "files": len(images), "planes": 0, "labels": [1], "intensities": "kept", "resampled": 0,
     }  # fmt: skip
     assert taken(here, replace(like, spacing_mm=1.8))[2]["resampled"] == len(images)
+    (here / "dataset.json").write_text('{"spacing_mm": 2.0}')
+    assert taken(here, replace(like, spacing_mm=1.8))[2]["resampled"] == len(images)
     (here / "dataset.json").write_text("{")
     assert taken(here, like, labels={"lv": 1})[2]["labels"] == [1]
