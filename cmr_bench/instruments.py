@@ -16,11 +16,12 @@ from omegaconf import OmegaConf
 
 from cmr_bench.config import build, conf_path, plain
 from cmr_bench.evaluation import judge
-from cmr_bench.judging import device_of, segmenter, spaces
+from cmr_bench.judging import device_of, spaces
 from cmr_bench.metrics.base import Metric
 from cmr_bench.metrics.evidence import Evidence
 from cmr_bench.metrics.utility.arms import Arm
 from cmr_bench.seeds import mix, numpy_rng
+from cmr_bench.segmenters import segmenter
 from cmr_bench.stages import Stages
 from cmr_bench.store import read_json, write_json
 from cmr_bench.types import Masks, Pool, join

@@ -23,10 +23,10 @@ from rich.table import Table
 from cmr_bench.cells import judges, refuse_misfit
 from cmr_bench.config import build, plain
 from cmr_bench.data.pools import content_hash
-from cmr_bench.judging import segmenter_inputs
 from cmr_bench.metrics.fidelity.adherence import Adherence
 from cmr_bench.metrics.utility.arms import Arm, named
 from cmr_bench.preparation import data_inputs
+from cmr_bench.segmenters import segmenter_inputs
 from cmr_bench.stages import Stages
 from cmr_bench.store import Store, key_of
 from cmr_bench.store.past import Past

@@ -9,8 +9,8 @@ import tiny
 import torch
 
 from cmr_bench.config import build, conf_path
-from cmr_bench.judging import fit_segmenter, segmenter
 from cmr_bench.metrics.utility.arms import ARMS, Arm
+from cmr_bench.segmenters import fit_segmenter, segmenter
 from cmr_bench.stages import Stages
 from cmr_bench.store import key_of
 

@@ -13,10 +13,10 @@ import torch
 
 from cmr_bench.cells import judges, refuse_misfit
 from cmr_bench.config import conf_path
-from cmr_bench.judging import segmenter_inputs
 from cmr_bench.metrics.utility.arms import named
 from cmr_bench.planning import STEPS, Planner, duration, look_ahead, table
 from cmr_bench.preparation import prepared
+from cmr_bench.segmenters import segmenter_inputs
 from cmr_bench.stages import Stages
 from cmr_bench.store import Store, key_of, read_json, write_json
 from cmr_bench.store.samples import Samples

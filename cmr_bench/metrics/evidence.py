@@ -13,45 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cmr_bench.metrics.needs import FROM_MODELS, unanswered, unfilled
 from cmr_bench.metrics.utility.arms import Arm, named
 from cmr_bench.seeds import mix
-from cmr_bench.types import (
-    HasLosses,
-    HasNoised,
-    HasPredict,
-    HasReconstruct,
-    Images,
-    Masks,
-    MaskToImage,
-    Pool,
-    Seeds,
-)
+from cmr_bench.types import HasLosses, HasNoised, Images, Masks, MaskToImage, Pool, Seeds
 
 Encode = Callable[[Images], Tensor]
 Segment = Callable[[Arm, int, Pool], Masks]
 T = TypeVar("T")
-
-
-FROM_MODELS = {
-    "losses": (HasLosses, "the model does not tell its losses"),
-    "noised": (HasNoised, "the model does not show its denoiser"),
-    "predict": (HasPredict, "the model does not tell what noise it sees"),
-    "reconstruct": (HasReconstruct, "the model has no autoencoder"),
-    "sample": (MaskToImage, "there is no model to sample from"),
-}
-"""What a metric may need of the model, and what is said of one that cannot give it."""
-
-
-FROM_POOLS = {
-    **{name: f"give data.split.{name} more" for name in ("train", "val", "test")},
-    "external": "give external",
-    "synthetic": "give synthesis.count",
-    "matched": "give data.split.test more",
-    "reconstructed": "only a latent model has it",
-    "canaries": "give data.canaries",
-    "canaries_held_out": "give data.canaries",
-}
-"""What fills a pool."""
 
 
 class Evidence:
@@ -112,11 +81,8 @@ class Evidence:
 
     def lacks(self, pools: Sequence[str], needs: Sequence[str] = ()) -> str | None:
         """Why a metric with these needs cannot answer, in one line; None if it can."""
-        for name in pools:
-            if name not in self.pools:
-                return f"there is no pool {name}: {FROM_POOLS.get(name, 'none was given')}"
-            if not len(self.pools[name]):
-                return f"pool {name} is empty: {FROM_POOLS.get(name, 'none was given')}"
+        if reason := unfilled(self.pools, pools):
+            return reason
         missing = {
             "encode": (self._encode is None, "no feature encoder was given"),
             "segment": ("" not in self._segments, "no segmenter was given"),
@@ -125,13 +91,12 @@ class Evidence:
                 "the synthetic images came without masks",
             ),
             "fit": (self._fit is None, "no training recipe was given"),
-        } | {
-            need: (not isinstance(self.model, answers), reason)
-            for need, (answers, reason) in FROM_MODELS.items()
         }
-        if self.model is None:
-            missing |= dict.fromkeys(FROM_MODELS, (True, "there is no model to ask, only images"))
-        return next((missing[need][1] for need in needs if missing[need][0]), None)
+        of_models = [need for need in needs if need in FROM_MODELS]
+        return next(
+            (missing[need][1] for need in needs if need in missing and missing[need][0]),
+            unanswered(self.model, of_models),
+        )
 
     def lacks_space(self, space: str) -> str | None:
         """Why the space cannot be had, in one line; None if it can."""

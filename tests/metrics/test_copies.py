@@ -11,7 +11,7 @@ from bench.bench_copies import cohort, found
 from matplotlib.image import imread
 from scipy.stats import mannwhitneyu
 
-from cmr_bench.metrics.evidence import FROM_POOLS
+from cmr_bench.metrics.needs import FROM_POOLS
 from cmr_bench.metrics.privacy import mask_copies
 from cmr_bench.metrics.privacy.authenticity import Authenticity
 from cmr_bench.metrics.privacy.copies import Copies, apart, crops, places

@@ -8,12 +8,12 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from cmr_bench.metrics.evidence import FROM_POOLS
 from cmr_bench.metrics.fidelity.adherence import Adherence
 from cmr_bench.metrics.fidelity.agreement import Agreement
 from cmr_bench.metrics.fidelity.frechet import FID
 from cmr_bench.metrics.fidelity.kid import KID
 from cmr_bench.metrics.fidelity.prdc import Manifold
+from cmr_bench.metrics.needs import FROM_POOLS
 from cmr_bench.metrics.privacy.authenticity import Authenticity
 from cmr_bench.metrics.privacy.copies import Copies
 from cmr_bench.metrics.privacy.fcre import FCRE
