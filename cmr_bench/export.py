@@ -130,18 +130,18 @@ def provenance(folder: Path, pairs: pd.DataFrame, seeds: np.ndarray, run_seed: i
 
 
 def told(out: Path, pairs: pd.DataFrame, keep: np.ndarray, adherence: float | None) -> str:
-    """The yield, at the metric's `obeys` that of `fidelity/adherence_yield`, and the adherence of all pairs and of those that are left."""
+    """The yield of a rule, at the metric's `obeys` that of `fidelity/adherence_yield`, and the adherence of all pairs and of those that are left."""
     from cmr_bench.stats import interval
 
     rule = "every pair" if adherence is None else f"adherence at least {adherence}"
     lines = [f"{keep.sum()} of {len(keep)} pairs kept, {rule}"]
     drawn = pairs["dice"].notna().to_numpy()
-    if drawn.any():
+    if drawn.any() and adherence is not None:
         lines.append(f"yield {keep[drawn].mean():.3f} of {drawn.sum()} pairs that show a structure")
+        if keep[drawn].mean() < FEW:
+            lines.append("few are left: a lower adherence= keeps more")
     if not drawn.all():
         lines.append(f"{(~drawn).sum()} with an empty mask, where nothing was found, pass")
-    if drawn.any() and keep[drawn].mean() < FEW and adherence is not None:
-        lines.append("few are left: a lower adherence= keeps more")
     for column in (c for c in pairs if c.startswith("dice")):
         spans = [interval(p[column], p["row"]) for p in (pairs, pairs[keep])]
         before, after = (

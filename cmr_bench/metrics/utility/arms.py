@@ -72,7 +72,7 @@ class Arm:
 
     def wants(self, train: Pool, seed: int) -> int:
         """Synthetic images that its ratio asks for beside the real ones of a seed."""
-        return round((self.ratio or 0) * len(some_subjects(train, self.subjects, seed)))
+        return round((self.ratio or 0) * len(rows_of(train, self.subjects, seed)))
 
 
 ARMS = {
@@ -94,12 +94,10 @@ def named(arm: Arm | str) -> Arm:
     return ARMS[arm]
 
 
-def some_subjects(train: Pool, count: int | None, seed: int) -> Pool:
-    """`count` subjects of the pool with all their slices; fewer are a part of more for each seed."""
-    if count is None:
-        return train
+def rows_of(train: Pool, count: int | None, seed: int) -> np.ndarray:
+    """All slices of `count` subjects of the pool (None: of all); fewer are a part of more for each seed."""
     names = numpy_rng("some subjects", seed).permutation(np.unique(train.subjects))[:count]
-    return train.take(np.flatnonzero(np.isin(train.subjects, names)))
+    return np.flatnonzero(np.isin(train.subjects, names))
 
 
 def some_images(pool: Pool, count: int, seed: int) -> Pool:
@@ -115,7 +113,7 @@ def training_pools(arm: Arm, train: Pool, synthetic: Pool | None, seed: int) -> 
     """
     if reason := arm.lacks(train, len(synthetic or ()), [seed]):
         raise ValueError(f"arm {arm.name}: {reason}")
-    parts = [] if arm.kind == "synthetic" else [some_subjects(train, arm.subjects, seed)]
+    parts = [] if arm.kind == "synthetic" else [train.take(rows_of(train, arm.subjects, seed))]
     if arm.kind != "real":
         assert synthetic is not None
         wanted = arm.wants(train, seed)
