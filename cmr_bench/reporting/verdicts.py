@@ -65,7 +65,7 @@ def struck(scores: Sequence[Row], record: Mapping[str, Any]) -> list[dict[str, A
             for name in verdict.strikes:
                 why.setdefault(name, []).append(verdict.reason)
     return [
-        {**row, "unfit": f"unfit here: {'; '.join(reasons)}" if reasons else ""}
+        {**row, "unfit": f"unfit here: {'; '.join(dict.fromkeys(reasons))}" if reasons else ""}
         for row in scores
         for reasons in [why.get(row["name"])]
     ]

@@ -128,6 +128,11 @@ def test_each_score_of_a_metric_is_tested_and_but_for_the_first_falls_alone():
     turned = {"fcre_auc": "fcre_auc_subjects", "fcre_auc_subjects": "fcre_auc"}
     rows = [r | {"name": f"privacy/{turned[r['name'].split('/')[1]]}"} for r in (*first, *rest)]
     assert all(r["unfit"] for r in struck([{"name": n} for n in names], record(fcre, *rows)))
+    both = [attack("copy", name, 0.4, 0.1) for name in turned]
+    unfit = [row["unfit"] for row in struck([{"name": n} for n in names], record(fcre, *both))]
+    assert (
+        unfit == ["unfit here: misses control copy"] * 2
+    )  # said once, though both verdicts strike the second
 
 
 def test_each_space_has_a_verdict_of_its_own_and_strikes_its_own_scores():
