@@ -18,8 +18,11 @@ from cmr_bench.reporting.cells import Entry
 from cmr_bench.reporting.legends import legend
 from cmr_bench.reporting.tables import AXES, LEGIBLE
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito (2008): distinct also to colour-blind readers."""
+COLOURS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"),
+    *("#332288", "#882255", "#999933", "#aa4499", "#44aa99", "#661100"),
+)
+"""Those of Okabe and Ito (2008), distinct also to colour-blind readers; from the eighth model on muted ones of Tol (2021)."""
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,
